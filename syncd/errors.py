@@ -1,0 +1,55 @@
+"""Every trouble syncd has an answer to, named by the answer.
+
+    SyncdError
+    ├── ConfigError   stop: the operator acts
+    ├── TryAgain      wait and repeat
+    ├── LinkExpired   list the parts again and go on
+    ├── StartOver     forget what was staged
+    └── BadRun        set the run aside, tell, go on with the others
+
+Anything else is a bug: it ends the process, the supervisor starts it again, and nothing is lost.
+"""
+
+from __future__ import annotations
+
+
+class SyncdError(Exception):
+    """The class is the answer, the hint the operator's next step. Neither holds a secret or a signed URL."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:  # a default: unpickling passes only args
+        super().__init__(message)
+        self.hint = hint
+
+
+class ConfigError(SyncdError):
+    """Stop, and say what to change: a wrong key, refused credentials, an unusable folder."""
+
+    exit_code = 2
+
+
+class TryAgain(SyncdError):
+    """Wait and repeat. `after` is the pause the far side asked for, in seconds, or None for our own."""
+
+    exit_code = 75
+
+    def __init__(self, message: str, *, hint: str = "", after: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.after = after
+
+
+class LinkExpired(SyncdError):
+    """The link of a part works no longer: list the parts of the run again and go on where the bytes end."""
+
+    exit_code = 75
+
+
+class StartOver(SyncdError):
+    """Something that was staged is gone or torn: forget it and stage the run again."""
+
+    exit_code = 75
+
+
+class BadRun(SyncdError):
+    """Set the run aside, tell, and go on with the others."""

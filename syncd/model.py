@@ -1,0 +1,205 @@
+"""The nouns. Frozen values and small protocols that every room speaks; this page imports no room but `types`.
+
+All instants carry UTC, all sizes are bytes. A value that is pickled or printed never shows a signed URL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from syncd.types import Type
+
+NEVER = datetime(9999, 12, 31, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The vendor's standing definition that makes runs."""
+
+    source: str
+    id: str
+    name: str = ""
+    scope: str = ""
+    format: str = ""
+    frequency: str = ""  # "hourly", "daily", "once" or the vendor's own word
+    filters: str = ""  # JSON, as the vendor gave it
+    fields: str = ""  # JSON, as the vendor gave it
+    state: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One finished export: one scope, one period `[start, end)`."""
+
+    source: str
+    id: str  # the vendor's, made unique within the source
+    scope: str
+    format: str  # "jsonl" or "csv"
+    start: datetime
+    end: datetime
+    job: str
+    completed_at: datetime
+    expires_at: datetime = NEVER
+    ref: str = ""  # what the source needs to find it again; opaque to everyone else
+    fields: tuple[str, ...] = ()  # the column names that the job asks for, in order; () when not known
+    backfill: bool = False  # an old period loaded on purpose: live runs go first
+
+    @property
+    def name(self) -> str:
+        """What the operator types: `<source>/<run>`."""
+        return f"{self.source}/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file of a run, known by the vendor's part id, never by position."""
+
+    name: str
+    url: str = field(repr=False)  # signed: as good as a secret
+    size: int | None = None  # a hint for progress; vendors don't say of what
+    expires_at: datetime = NEVER
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a scope or of a part."""
+
+    name: str
+    type: Type
+    source_name: str  # the vendor's spelling
+    origin: str = "learned"  # or "declared"
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What is known of a table's types when a pass starts: the declared columns, then the learned ones."""
+
+    name: str
+    columns: tuple[Column, ...] = ()
+    merge_keys: tuple[tuple[str, ...], ...] = ()  # best first; the first whose columns are all there is used
+    event_time: tuple[str, ...] = ()  # columns that may give the event's date, best first
+    snapshot: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A line that is no record."""
+
+    row: int  # 1-based record number in the part
+    byte_offset: int  # in the decompressed part
+    reason: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What became of one block of a part. lines = rows.num_rows + len(rejected) + blank, always."""
+
+    rows: pa.RecordBatch  # named by Column.name; the last column is `_syncd_row`, int64, 1-based in the part
+    columns: tuple[Column, ...]  # one for each column of `rows` but `_syncd_row`, in the same order
+    rejected: tuple[Rejected, ...] = ()
+    lines: int = 0  # records and blank lines; a CSV header is none
+    blank: int = 0
+    nulls: tuple[Column, ...] = ()  # columns seen with nothing but null so far: no values, so not in `rows`
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """A part's bytes as they came, complete on our disk."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One Parquet file of a part."""
+
+    path: str  # from data_dir
+    date: str  # the partition, YYYY-MM-DD
+    rows: int
+    bytes: int
+    columns: tuple[Column, ...]  # as stored, in file order, without lineage
+    dated: bool = True  # each row's partition is its event's own date
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """One part, durable, not yet visible; with what it taught us of the types."""
+
+    part: str
+    files: tuple[File, ...] = ()
+    rejects: str = ""  # path of the Parquet file with the rejected lines, from data_dir; "" when there are none
+    bytes: int = 0  # as landed
+    sha256: str = ""  # of the bytes as landed
+    lines: int = 0
+    rows: int = 0
+    rejected: int = 0
+    blank: int = 0
+    columns: tuple[Column, ...] = ()  # every column that the part has, at the widest type it needs
+    samples: tuple[Rejected, ...] = ()  # the first three rejected lines
+
+
+class Body(Protocol):
+    """The bytes of a part, from `start` on. Iterating raises TryAgain when the connection breaks."""
+
+    start: int  # where these bytes begin: 0 when the far side ignored or refused our offset
+    total: int | None  # length of the whole part, where the far side told it
+    tag: str  # validator (a strong ETag, or Last-Modified) to resume with; "" when there is none
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+
+class Source(Protocol):
+    """A vendor account we read. Any thread, any order, every call may be repeated. Pickles: connects on first use.
+
+    Every method may raise TryAgain (the far side is in trouble) or ConfigError (it refuses us).
+    """
+
+    name: str
+
+    def scope(self, name: str) -> Scope:
+        """The declared columns of a scope; a name that was never heard of has none. No request."""
+
+    def jobs(self) -> Sequence[Job]:
+        """Every job on offer, also suspended ones."""
+
+    def runs(self, closed: Container[str], *, sweep: bool) -> Iterator[Run]:
+        """Finished runs still on offer whose id isn't in `closed`; lazily, any order, none twice.
+
+        `sweep`: walk all that the vendor lists; else only where its job list hints at news.
+        """
+
+    def parts(self, run: Run) -> Sequence[Part]:
+        """The run's files with links that work now, by name. BadRun: the vendor has none any more."""
+
+    def open(self, part: Part, start: int = 0, tag: str = "") -> AbstractContextManager[Body]:
+        """The part's bytes as they travel, from `start` on if the part still carries `tag`. LinkExpired."""
+
+
+class Destination(Protocol):
+    """Where tables live. Readers see whole runs or nothing. Pickles: opens on first use."""
+
+    def scope(self, source: str, declared: Scope) -> Scope:
+        """`declared`, with what loaded runs have taught us: widened types, learned columns, names given."""
+
+    def stage(self, run: Run, part: str, landed: Landed, batches: Iterable[Batch]) -> Staged:
+        """Make one part durable, out of sight. Any thread, any order. Repeating replaces.
+
+        Holds one batch at a time; errors of `batches` pass through; a full disk is TryAgain.
+        """
+
+    def commit(self, ready: Sequence[tuple[Run, Sequence[Staged]]]) -> None:
+        """Show whole runs in one step that outlives a power cut. Repeating changes nothing.
+
+        One thread at a time. An empty sequence of parts is a run without rows. StartOver: a file is gone.
+        """
