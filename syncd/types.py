@@ -2,8 +2,8 @@
 
 A type is a frozen value that round-trips through text (`Type.parse(str(t)) == t`); the catalogue stores that
 text. Beside its kind it carries the facts that later joins need, so joining is commutative, associative and
-idempotent, and the order in which parts and runs arrive never changes a table. A declared type carries no facts:
-nothing was seen of it yet.
+idempotent, and the order in which parts and runs arrive never changes a table. A declared type carries no
+facts: nothing was seen of it yet.
 """
 
 from __future__ import annotations
@@ -248,7 +248,8 @@ def _json_text(expr: str, t: Type) -> str:
     if t.kind == "list":
         each = _each(expr)
         element = f"coalesce({_json_text(each, t.element)}, 'null')"
-        return f"'[' || array_to_string([{element} FOR {each} IN {expr}], ',') || ']'"
+        whole = f"'[' || array_to_string([{element} FOR {each} IN {expr}], ',') || ']'"
+        return f"CASE WHEN len({expr}) = 0 THEN '[]' ELSE {whole} END"  # 1.1 joins nothing to NULL
     fields = (
         f"{_text(orjson.dumps(name).decode() + ':')} || "
         f"coalesce({_json_text(f'struct_extract({expr}, {_text(name)})', field)}, 'null')"
