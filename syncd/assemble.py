@@ -1,0 +1,137 @@
+"""Builds the house from the settings: the one place that names every class."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from syncd.destinations.lake import Lake
+from syncd.errors import ConfigError, TryAgain
+from syncd.landing import Landing
+from syncd.model import Source
+from syncd.retry import Patience
+from syncd.settings import ContentsquareSettings, Settings
+from syncd.state import State, open_state
+from syncd.sync import Commits, Mirror, Rules, Watch
+
+LOCK, STATE, LANDING = "syncd.lock", "state.sqlite", "landing"
+
+
+@dataclass(frozen=True)
+class House:
+    """Everything open and ready to work; the lock is held."""
+
+    settings: Settings
+    state: State
+    lake: Lake
+    mirrors: dict[str, Mirror]
+    stop: threading.Event
+
+
+def build_source(name: str, settings: ContentsquareSettings) -> Source:
+    """The source that a `[sources.NAME]` section describes. No request is made."""
+    from syncd.sources.contentsquare import Contentsquare
+
+    return Contentsquare(
+        name,
+        client_id=settings.client_id,
+        client_secret=settings.client_secret,
+        project_id=settings.project_id,
+        token_url=settings.token_url,
+        jobs=settings.jobs,
+        since=settings.since,
+        max_concurrent_requests=settings.max_concurrent_requests,
+    )
+
+
+def build_lake(settings: Settings) -> Lake:
+    """The lake under data_dir, for reading or, in an open house, for writing."""
+    return Lake(settings.data_dir, keep_superseded=settings.lake.keep_superseded)
+
+
+@contextmanager
+def open_house(settings: Settings, watch: Watch, stop: threading.Event) -> Iterator[House]:
+    """Take the lock and open all. ConfigError: data_dir can't be used; TryAgain: another syncd works there."""
+    if not settings.sources:
+        raise ConfigError(
+            "no source is configured", hint="add a [sources.NAME] section; see config/syncd.example.toml"
+        )
+    with ExitStack() as closing:
+        root = usable(settings.data_dir)
+        closing.enter_context(locked(root / LOCK))
+        lake = build_lake(settings)
+        lake.start()
+        state = open_state(root / STATE)
+        closing.callback(state.close)
+        patience = Patience(settings.retry_for, stop)
+        workers = closing.enter_context(ThreadPoolExecutor(settings.workers, thread_name_prefix="stage"))
+        commits = Commits(lake)
+        mirrors = {}
+        for name, section in settings.sources.items():
+            fetchers = ThreadPoolExecutor(section.max_concurrent_requests, thread_name_prefix=f"{name}-fetch")
+            mirrors[name] = Mirror(
+                source=build_source(name, section),
+                destination=lake,
+                state=state,
+                landing=Landing(root / LANDING),
+                rules=Rules(
+                    settings.parse.max_rejected, settings.parse.schema_ == "freeze", settings.landing.keep
+                ),
+                patience=patience,
+                fetchers=closing.enter_context(fetchers),
+                workers=workers,
+                commits=commits,
+                watch=watch,
+                stop=stop,
+            )
+        yield House(settings, state, lake, mirrors, stop)
+
+
+def usable(root: Path) -> Path:
+    """`root`, made where it is missing; ConfigError when syncd can't write there."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        probe = root / ".syncd-probe"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        if error.errno == 28:  # no space left
+            raise TryAgain(
+                f"data_dir {root}: the disk is full", hint="free some space; it goes on by itself"
+            ) from error
+        raise ConfigError(
+            f"data_dir {root} can't be used: {error.strerror}",
+            hint=f"chown it to the user that runs syncd: {user()}",
+        ) from error
+    return root
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[IO[str]]:
+    """Hold data_dir for this process; TryAgain when another holds it. The kernel lets go when we die."""
+    with path.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            raise TryAgain(
+                f"another syncd works on {path.parent} (process {holder})",
+                hint="stop it first, or leave the work to it: one data_dir has one daemon",
+            ) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield lock
+
+
+def user() -> str:
+    """Who runs syncd, for a hint."""
+    return f"uid {os.getuid()}"

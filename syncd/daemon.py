@@ -1,0 +1,130 @@
+"""The loop: a pass over each source when it is due, orders from other commands, until a stop.
+
+The loop never waits for a pass; each source has a thread of its own, so none holds up another. A bug in a
+pass ends the process: the supervisor starts it again, and nothing that was in memory is missed.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from types import FrameType
+
+import structlog
+
+from syncd.assemble import House
+from syncd.errors import ConfigError
+from syncd.orders import carry_out
+from syncd.sync import Outcome, Stopped, one_pass
+
+TICK_S = 1.0
+SWEEP_EVERY = timedelta(hours=12)
+
+log = structlog.get_logger()
+
+
+class Daemon:
+    """Runs passes side by side, one a source at a time."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._due: dict[str, datetime | None] = dict.fromkeys(house.mirrors)  # None: at once
+        self._swept: dict[str, datetime] = {}
+        self._running: dict[str, Future[Outcome]] = {}
+        self._refused: dict[str, ConfigError] = {}  # sources that have refused us and never yet let us in
+
+    def run(self, on_tick: Callable[[], None] = lambda: None) -> None:
+        """Turn until a stop. ConfigError when every source refuses us at the start; bugs pass through."""
+        with ThreadPoolExecutor(len(self._house.mirrors) or 1, thread_name_prefix="pass") as passes:
+            try:
+                while not self._house.stop.is_set():
+                    self.tick(passes)
+                    on_tick()
+                    self._house.stop.wait(TICK_S)
+            except BaseException:
+                self._house.stop.set()  # let the other passes end at once
+                raise
+            finally:
+                wait(self._running.values())
+
+    def tick(self, passes: ThreadPoolExecutor) -> None:
+        """Start what is due, take in what has ended, carry out orders."""
+        now = self._clock()
+        for name, future in list(self._running.items()):
+            if future.done():
+                del self._running[name]
+                self._take_in(name, future)
+        for order in self._house.state.orders():
+            if order.source not in self._running and carry_out(self._house, order):
+                self._due[order.source] = None
+        for name, due in self._due.items():
+            if name not in self._running and (due is None or due <= now):
+                sweep = now - self._swept.get(name, datetime.min.replace(tzinfo=now.tzinfo)) >= SWEEP_EVERY
+                self._due[name] = now + self._pause(name)
+                self._running[name] = passes.submit(one_pass, self._house.mirrors[name], sweep=sweep)
+                if sweep:
+                    self._swept[name] = now
+
+    def _take_in(self, name: str, future: Future[Outcome]) -> None:
+        try:
+            outcome = future.result()
+        except Stopped:
+            return
+        if outcome.trouble is None:
+            self._refused.pop(name, None)
+        else:
+            self._swept.pop(name, None)  # a walk that broke off was no sweep
+        if isinstance(outcome.trouble, ConfigError) and name not in self._refused:
+            self._refused[name] = outcome.trouble
+        if len(self._refused) == len(self._house.mirrors):
+            raise next(iter(self._refused.values()))
+
+    def _pause(self, name: str) -> timedelta:
+        interval = self._house.settings.sources[name].poll_interval
+        return interval * random.uniform(0.95, 1.0)  # noqa: S311  # jitter, no secret
+
+    def _clock(self) -> datetime:
+        return next(iter(self._house.mirrors.values())).clock()
+
+
+def once(house: House) -> list[Outcome]:
+    """One pass over every source, side by side; Stopped when we were asked to."""
+    for order in house.state.orders():
+        carry_out(house, order)
+    with ThreadPoolExecutor(len(house.mirrors), thread_name_prefix="pass") as passes:
+        running = [passes.submit(one_pass, mirror, sweep=True) for mirror in house.mirrors.values()]
+        try:
+            while wait(
+                running, timeout=TICK_S, return_when=FIRST_COMPLETED
+            ).not_done:  # signals get in between
+                if any(future.done() and future.exception() for future in running):
+                    break
+            return [future.result() for future in running]
+        except BaseException:
+            house.stop.set()
+            raise
+
+
+@contextmanager
+def stoppable(stop: threading.Event) -> Iterator[list[int]]:
+    """SIGTERM and SIGINT set `stop`; a second one means now. Yields the list of the signals that came."""
+    came: list[int] = []
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+        if len(came) > 1:
+            os._exit(128 + number)
+        stop.set()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,82 @@
+"""The vendor's own bytes on our disk: one folder a run, one file a part, and a list of the parts.
+
+The list (`parts.json`, names without links) makes a run whole without the vendor, the state or the catalogue:
+what is landed can be staged after its links are dead, and replayed for as long as `landing.keep` says.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Container, Iterator, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import orjson
+
+from syncd.fetch import land, landed
+from syncd.model import Landed, Part, Run, Source
+from syncd.names import file_name
+
+LIST = "parts.json"  # can't be a part: those have an ending of their own
+
+
+class Landing:
+    """The `landing/` folder. Any thread; one run is landed by one caller at a time."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, run: Run, part: str) -> Path:
+        """Where the bytes of a part lie."""
+        return self._folder(run) / f"{file_name(part)}.part"
+
+    def note(self, run: Run, parts: Sequence[Part]) -> None:
+        """Write down which parts the run has, durably, before the first byte comes."""
+        folder = self._folder(run)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        torn = folder / f"{LIST}.partial"
+        with torn.open("wb") as out:
+            out.write(orjson.dumps({"run": run.id, "job": run.job, "parts": [part.name for part in parts]}))
+            out.flush()
+            os.fsync(out.fileno())
+        torn.replace(folder / LIST)
+
+    def parts(self, run: Run) -> list[str] | None:
+        """The names of the run's parts when every one is here, else None."""
+        try:
+            names: list[str] = orjson.loads((self._folder(run) / LIST).read_bytes())["parts"]
+        except (OSError, orjson.JSONDecodeError, KeyError):
+            return None
+        return names if all(self.path(run, name).exists() for name in names) else None
+
+    def land(self, source: Source, run: Run, part: Part, progress: Callable[[int], None]) -> Landed:
+        """Bring one part home; resumes where an earlier try ended. TryAgain, LinkExpired."""
+        return land(source.open, part, self.path(run, part.name), progress=progress)
+
+    def landed(self, run: Run, part: str) -> Landed:
+        """A part that is here already."""
+        return landed(self.path(run, part))
+
+    def doubt(self, run: Run, part: str) -> None:
+        """Put damaged bytes beside, so that the part is fetched again and nothing is thrown away."""
+        path = self.path(run, part)
+        path.replace(path.with_suffix(".damaged"))
+
+    def forget(self, run: Run) -> None:
+        """Remove the run's bytes."""
+        shutil.rmtree(self._folder(run), ignore_errors=True)
+
+    def sweep(self, source: str, keep: timedelta, needed: Container[str], now: datetime) -> None:
+        """Remove what is older than `keep`, but for the runs whose folder name is in `needed`."""
+        for folder in self._folders(source):
+            old = now.timestamp() - folder.stat().st_mtime > keep.total_seconds()
+            if old and folder.name not in needed:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _folder(self, run: Run) -> Path:
+        return self.root / run.source / file_name(run.id)
+
+    def _folders(self, source: str) -> Iterator[Path]:
+        root = self.root / source
+        return (path for path in root.iterdir() if path.is_dir()) if root.is_dir() else iter(())

@@ -1,0 +1,283 @@
+"""What the operator can set: one TOML file, the environment, secret files; read once, in `assemble`.
+
+All problems are told together, each with its key and its fix. Secrets are SecretStr and are never shown.
+The strongest wins: command line, environment (`SYNCD_` and `__`), secret files, the TOML file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from datetime import date, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from syncd.errors import ConfigError
+
+DEFAULT_PATHS = (Path("syncd.toml"), Path("/etc/syncd/syncd.toml"))
+UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+# DuckDB's own schemas and catalogues, and ours: a source of that name could not be queried
+RESERVED = {"main", "temp", "system", "memory", "information_schema", "pg_catalog", "warehouse", "_syncd"}
+
+
+def duration(value: object) -> object:
+    """`"15m"`, `"1h30m"`, `"0d"` as a timedelta; ValueError for anything without a unit."""
+    if isinstance(value, timedelta):
+        return value
+    found = re.findall(r"(\d+(?:\.\d+)?)(ms|[smhdw])", str(value))
+    if not found or "".join(number + unit for number, unit in found) != str(value).replace(" ", ""):
+        raise ValueError('write a number with its unit: "90s", "15m", "12h", "30d"')
+    try:
+        return timedelta(seconds=sum(float(number) * UNITS[unit] for number, unit in found))
+    except OverflowError as error:
+        raise ValueError("too long: write at most a few thousand years") from error
+
+
+def positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("must be longer than nothing")
+    return value
+
+
+def safe_url(value: str) -> str:
+    """An https URL, or http to this machine itself."""
+    url = urlsplit(value)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError("write a whole URL that begins with https://")
+    if url.scheme == "http" and not is_loopback(url.hostname):
+        raise ValueError("plain http would show the secret to the network: write https://")
+    return value
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine itself, without asking DNS."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def job_ids(value: object) -> object:
+    """`"all"`, a list of ids, or (from the environment) ids with commas between."""
+    if isinstance(value, str):
+        return None if value == "all" else frozenset(filter(None, re.split(r"[\s,\[\]\"']+", value)))
+    if isinstance(value, Iterable):
+        return frozenset(str(one) for one in value)
+    return frozenset([str(value)]) if isinstance(value, int) else value
+
+
+def source_name(value: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", value):
+        raise ValueError("a source's name is a small letter, then small letters, digits and _")
+    if value in RESERVED:
+        raise ValueError("DuckDB or syncd has a schema of this name: choose another")
+    return value
+
+
+def listen_address(value: str) -> str:
+    if not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\[\]/]+):\d{1,5}", value):
+        raise ValueError('write host and port: "127.0.0.1:8600"')
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(duration)]
+Interval = Annotated[Duration, AfterValidator(positive)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ContentsquareSettings(Section):
+    """One project of a Contentsquare account."""
+
+    kind: Literal["contentsquare"]
+    client_id: str = Field(min_length=1)
+    client_secret: SecretStr = Field(min_length=1)
+    project_id: int | None = None
+    jobs: Annotated[frozenset[str] | None, BeforeValidator(job_ids)] = None
+    since: date | None = None
+    token_url: Annotated[str, AfterValidator(safe_url)] = "https://api.contentsquare.com/v1/oauth/token"  # noqa: S105  # an address
+    poll_interval: Interval = timedelta(minutes=15)
+    max_concurrent_requests: int = Field(default=3, ge=1, le=10)
+
+
+class ParseSettings(Section):
+    max_rejected: float = Field(default=0.001, ge=0, le=1)
+    schema_: Literal["evolve", "freeze"] = Field(default="evolve", alias="schema")
+
+
+class LandingSettings(Section):
+    keep: Duration = timedelta(days=30)
+
+
+class LakeSettings(Section):
+    keep_superseded: Duration = timedelta(days=7)
+
+
+class HttpSettings(Section):
+    listen: Annotated[str, AfterValidator(listen_address)] = "127.0.0.1:8600"
+
+
+class Settings(BaseSettings):
+    """Everything, checked. Build it with `read`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SYNCD_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    data_dir: Path = Path("/var/lib/syncd")
+    workers: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
+    retry_for: Duration = timedelta(minutes=2)
+    secrets_dir: Path | None = None
+    sources: dict[Annotated[str, AfterValidator(source_name)], ContentsquareSettings] = {}
+    parse: ParseSettings = Field(default_factory=ParseSettings)
+    landing: LandingSettings = Field(default_factory=LandingSettings)
+    lake: LakeSettings = Field(default_factory=LakeSettings)
+    http: HttpSettings = Field(default_factory=HttpSettings)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)  # `read` has put the rest together: one order, one place
+
+
+def read(
+    config: Path | None = None, *, data_dir: Path | None = None, environ: Mapping[str, str] = os.environ
+) -> Settings:
+    """The settings from all their places. ConfigError lists every problem with its fix."""
+    path = config or next((path for path in DEFAULT_PATHS if path.is_file()), None)
+    found = _toml(path) if path else {}
+    problems: list[str] = []
+    given = _from_environment(environ, problems)
+    folders = [given.get("secrets_dir") or found.get("secrets_dir"), environ.get("CREDENTIALS_DIRECTORY")]
+    for folder in filter(None, folders):
+        _merge(found, _from_files(Path(str(folder)), problems))
+    _merge(found, given)
+    if data_dir:
+        found["data_dir"] = data_dir
+    try:
+        settings = Settings(**found)
+    except ValidationError as error:
+        problems += [_told(detail) for detail in error.errors(include_url=False)]
+    if problems:
+        where = str(path) if path else "no configuration file was found, the environment alone"
+        raise ConfigError(
+            f"{where}: {len(problems)} problem{'s' if len(problems) > 1 else ''}\n"
+            + "\n".join(f"  {line}" for line in problems),
+            hint="every key is shown in config/syncd.example.toml; then: syncd check",
+        )
+    return settings
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{path} is not TOML: {error}", hint="mend that line; config/syncd.example.toml shows the form"
+        ) from error
+    except OSError as error:
+        raise ConfigError(
+            f"{path} can't be read: {error.strerror}", hint="give another file: syncd --config PATH"
+        ) from error
+
+
+def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
+    """`SYNCD_LANDING__KEEP=10d` as {"landing": {"keep": "10d"}}; a name that leads nowhere is a problem."""
+    named = {name: value for name, value in environ.items() if name.upper().startswith("SYNCD_")}
+    return _nested(
+        {name[len("SYNCD_") :]: value for name, value in named.items()}, "environment: SYNCD_", problems
+    )
+
+
+def _from_files(folder: Path, problems: list[str]) -> dict[str, Any]:
+    """Each file of a secrets folder is named like the variable, in any case, also with dots:
+    `SYNCD_SOURCES__ACME__CLIENT_SECRET` or `sources.acme.client_secret`."""
+    try:
+        files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+        texts = {path.name: path.read_text(encoding="utf-8").rstrip("\r\n") for path in files}
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(
+            f"secrets_dir = {str(folder)!r}: unreadable ({type(error).__name__}): mount it, or drop the key"
+        )
+        return {}
+    named = {re.sub(r"(?i)^syncd_", "", name).replace(".", "__"): text for name, text in texts.items()}
+    known = {
+        name: text for name, text in named.items() if name.lower().split("__")[0] in Settings.model_fields
+    }
+    return _nested(known, f"{folder}: ", problems)  # other credentials of the unit are none of our business
+
+
+def _nested(named: Mapping[str, str], where: str, problems: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in sorted(named.items()):
+        *sections, key = name.lower().split("__")
+        first = [*sections, key][0]
+        inner: Any = found
+        for section in sections:
+            inner = inner.setdefault(section, {}) if isinstance(inner, dict) else None
+        if first not in Settings.model_fields:
+            problems.append(f"{where}{name}: unknown{_nearest(first, Settings.model_fields)}")
+        elif isinstance(inner, dict):
+            inner[key] = value
+        else:
+            problems.append(f"{where}{name}: {'__'.join(sections)} is already set to a plain value")
+    return {key: value for key, value in found.items() if key in Settings.model_fields}
+
+
+def _merge(weaker: dict[str, Any], stronger: Mapping[str, Any]) -> None:
+    for key, value in stronger.items():
+        if isinstance(value, dict) and isinstance(weaker.get(key), dict):
+            _merge(weaker[key], value)
+        else:
+            weaker[key] = value
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _told(detail: ErrorDetails) -> str:
+    """One problem in one line: the key, what was written (never of a secret), what to write."""
+    keys = [str(key) for key in detail["loc"] if key != "[key]"]
+    key = ".".join(keys)
+    match detail["type"]:
+        case "extra_forbidden":
+            return f"{key}: unknown key{_nearest(keys[-1], _known(keys[:-1]))}"
+        case "missing":
+            return f"{key}: missing; write it, or set SYNCD_{'__'.join(keys).upper()}"
+        case _:
+            said = detail["msg"].removeprefix("Value error, ")
+            secret = "secret" in keys[-1] or isinstance(detail["input"], dict | SecretStr)
+            return f"{key}: {said}" if secret else f"{key} = {detail['input']!r}: {said}"
+
+
+def _known(sections: list[str]) -> list[str]:
+    """The keys that may stand in a section."""
+    if not sections:
+        return list(Settings.model_fields)
+    if sections[0] == "sources":
+        return list(ContentsquareSettings.model_fields)
+    model = Settings.model_fields[sections[0]].annotation
+    return (
+        [info.alias or name for name, info in model.model_fields.items()]
+        if isinstance(model, type) and issubclass(model, BaseModel)
+        else []
+    )

@@ -1,0 +1,329 @@
+"""What is in flight, in SQLite. Losing it loses and doubles nothing: the catalogue alone says what is loaded.
+
+Any thread may call anything. A full disk or a locked file is TryAgain; a corrupt file is put aside.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import DatabaseError, OperationalError
+
+from syncd.errors import SyncdError, TryAgain
+from syncd.model import Column, File, Rejected, Run, Staged
+from syncd.types import Type
+
+
+class Instant(sa.TypeDecorator[datetime]):
+    """An instant in UTC, as RFC 3339 text: it sorts, and people can read it."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> str | None:
+        return value and value.astimezone(UTC).isoformat(timespec="microseconds")
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> datetime | None:
+        return datetime.fromisoformat(value) if value else None
+
+
+tables = sa.MetaData()
+RUNS = sa.Table(
+    "runs",
+    tables,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("run", sa.Text, primary_key=True),
+    *(sa.Column(name, sa.Text) for name in ("scope", "format", "job")),
+    *(sa.Column(name, Instant) for name in ("period_start", "period_end", "completed_at", "expires_at")),
+    sa.Column("ref", sa.Text),
+    sa.Column("fields", sa.JSON),
+    sa.Column("backfill", sa.Boolean),
+    sa.Column("state", sa.Text),
+    sa.Column("found_at", Instant),
+    *(sa.Column(name, sa.Integer) for name in ("attempts", "parts", "rows", "rejected", "bytes")),
+    sa.Column("accept_rejected", sa.Boolean),
+    *(sa.Column(name, sa.Text) for name in ("error", "hint")),
+)
+CHECKPOINTS = sa.Table(
+    "checkpoints",
+    tables,
+    *(sa.Column(name, sa.Text, primary_key=True) for name in ("source", "run", "part")),
+    sa.Column("staged", sa.JSON),
+)
+ORDERS = sa.Table(
+    "orders",
+    tables,
+    sa.Column("id", sa.Integer, primary_key=True),
+    *(sa.Column(name, sa.Text) for name in ("verb", "source", "run")),
+    sa.Column("details", sa.JSON),
+)
+PASSES = sa.Table(
+    "passes",
+    tables,
+    sa.Column("source", sa.Text, primary_key=True),
+    *(sa.Column(name, Instant) for name in ("ended_at", "swept_at")),
+    *(sa.Column(name, sa.Text) for name in ("error", "hint")),
+)
+FOUND, STAGING, EXPIRED, SET_ASIDE = "found", "staging", "expired", "set_aside"
+
+
+class Order(NamedTuple):
+    """What a command beside the daemon asked for; the daemon acts within seconds."""
+
+    id: int
+    verb: str  # "retry", "replay" or "ingest"
+    source: str
+    run: str
+    details: dict[str, Any]
+
+
+class State:
+    """The runs that are found, staging, expired or set aside, and the checkpoints of their parts."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def found(self, runs: Iterable[Run], now: datetime) -> None:
+        """Note runs on offer; what is noted already keeps its state, and learns of new links and dates."""
+        with self._writing() as connection:
+            for run in runs:
+                fresh = dict(state=FOUND, found_at=now, attempts=0, parts=0, rows=0, rejected=0, bytes=0)
+                row = _row(run) | fresh | dict(accept_rejected=False, error="", hint="")
+                known = {key: value for key, value in _row(run).items() if key not in ("source", "run")}
+                connection.execute(
+                    insert(RUNS)
+                    .values(row)
+                    .on_conflict_do_update(index_elements=["source", "run"], set_=known)
+                )
+
+    def closed(self, source: str) -> set[str]:
+        """Runs that nothing is done for unasked: expired or set aside."""
+        chosen = sa.select(RUNS.c.run).where(RUNS.c.source == source, RUNS.c.state.in_([EXPIRED, SET_ASIDE]))
+        with self._reading() as connection:
+            return set(connection.scalars(chosen))
+
+    def record(self, run: Run, **values: Any) -> sa.RowMapping:
+        """Change what is noted of a run (`state`, `error`, `hint` …); the row as it is now."""
+        change = sa.update(RUNS).where(*_is(RUNS, run.source, run.id)).values(**values).returning(RUNS)
+        with self._writing() as connection:
+            return connection.execute(change).mappings().one()
+
+    def begin(self, run: Run) -> sa.RowMapping:
+        """Note that a run is being brought home, for the so-many-th time; the row as it is now."""
+        return self.record(run, state=STAGING, attempts=RUNS.c.attempts + 1, error="", hint="")
+
+    def runs(self, source: str | None = None) -> list[sa.RowMapping]:
+        """Every run in flight, with the columns of the table."""
+        chosen = sa.select(RUNS) if source is None else sa.select(RUNS).where(RUNS.c.source == source)
+        with self._reading() as connection:
+            return list(connection.execute(chosen.order_by(RUNS.c.expires_at, RUNS.c.run)).mappings())
+
+    def forget(self, source: str, runs: Iterable[str]) -> None:
+        """The catalogue has these now: nothing of them is in flight."""
+        with self._writing() as connection:
+            for run in runs:
+                for table in (CHECKPOINTS, RUNS):
+                    connection.execute(sa.delete(table).where(*_is(table, source, run)))
+
+    def checkpoint(self, run: Run, staged: Staged) -> None:
+        """Note that a part is durable."""
+        row = dict(source=run.source, run=run.id, part=staged.part, staged=_dumped(staged))
+        with self._writing() as connection:
+            connection.execute(
+                insert(CHECKPOINTS)
+                .values(row)
+                .on_conflict_do_update(
+                    index_elements=["source", "run", "part"], set_={"staged": row["staged"]}
+                )
+            )
+
+    def checkpoints(
+        self, source: str | None = None, run: str | None = None
+    ) -> dict[tuple[str, str, str], Staged]:
+        """What is staged and not yet committed, by source, run and part."""
+        chosen = sa.select(CHECKPOINTS)
+        if source is not None:
+            chosen = chosen.where(CHECKPOINTS.c.source == source)
+        if run is not None:
+            chosen = chosen.where(CHECKPOINTS.c.run == run)
+        with self._reading() as connection:
+            return {
+                (row.source, row.run, row.part): _loaded(row.staged) for row in connection.execute(chosen)
+            }
+
+    def forget_staged(self, run: Run) -> None:
+        """Stage every part of the run again."""
+        with self._writing() as connection:
+            connection.execute(sa.delete(CHECKPOINTS).where(*_is(CHECKPOINTS, run.source, run.id)))
+
+    def pass_ended(
+        self, source: str, now: datetime, error: SyncdError | None = None, *, swept: bool = False
+    ) -> None:
+        """Note how the last pass over a source ended; `swept`: it has walked all that the vendor lists."""
+        row: dict[str, Any] = dict(ended_at=now, error=str(error or ""), hint=error.hint if error else "")
+        if swept:
+            row["swept_at"] = now
+        with self._writing() as connection:
+            connection.execute(
+                insert(PASSES)
+                .values(source=source, **row)
+                .on_conflict_do_update(index_elements=["source"], set_=row)
+            )
+
+    def passes(self) -> dict[str, sa.RowMapping]:
+        """The last pass over each source."""
+        with self._reading() as connection:
+            return {row["source"]: row for row in connection.execute(sa.select(PASSES)).mappings()}
+
+    def leave(self, verb: str, source: str, run: str, **details: Any) -> None:
+        """Leave an order for whoever holds the lock."""
+        with self._writing() as connection:
+            connection.execute(sa.insert(ORDERS).values(verb=verb, source=source, run=run, details=details))
+
+    def orders(self) -> list[Order]:
+        """What was asked for and isn't done, oldest first."""
+        with self._reading() as connection:
+            return [Order(*row) for row in connection.execute(sa.select(ORDERS).order_by(ORDERS.c.id))]
+
+    def done(self, order: Order) -> None:
+        """Forget an order that was carried out."""
+        with self._writing() as connection:
+            connection.execute(sa.delete(ORDERS).where(ORDERS.c.id == order.id))
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        with _told(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        with _told(), self._engine.connect() as connection:
+            yield connection
+
+
+def open_state(path: Path) -> State:
+    """The state at `path`, in today's shape. A corrupt file is put aside: it can be lost without loss."""
+    engine = _engine(path)
+    try:
+        _migrate(engine)
+    except OperationalError as error:
+        engine.dispose()
+        raise TryAgain(f"{path}: {error.orig}", hint="check the disk and the rights of data_dir") from error
+    except DatabaseError:  # "file is not a database", "malformed"
+        engine.dispose()
+        aside = path.with_name(f"{path.name}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+        path.rename(aside)
+        for left in (f"{path.name}-wal", f"{path.name}-shm"):
+            path.with_name(left).unlink(missing_ok=True)
+        engine = _engine(path)
+        _migrate(engine)
+    return State(engine)
+
+
+def read_state(path: Path) -> State | None:
+    """The state for looking only; None when there is none yet."""
+    if not path.exists():
+        return None
+    engine = sa.create_engine(
+        "sqlite://", creator=lambda: sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    )
+    with engine.connect() as connection:
+        return State(engine) if sa.inspect(connection).has_table("passes") else None
+
+
+def _engine(path: Path) -> sa.Engine:
+    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost a checkpoint, never the file
+
+    return engine
+
+
+def _migrate(engine: sa.Engine) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    here = Path(__file__).parent  # in a wheel the migrations are inside the package, in a checkout beside it
+    folder = here / "migrations"
+    config.set_main_option(
+        "script_location", str(folder if folder.is_dir() else here.parent / "migrations").replace("%", "%%")
+    )
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise TryAgain(
+            f"state.sqlite: {error.orig}", hint="free some disk space under data_dir; it goes on by itself"
+        ) from error
+
+
+def _is(table: sa.Table, source: str, run: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return table.c.source == source, table.c.run == run
+
+
+def _row(run: Run) -> dict[str, Any]:
+    row = asdict(run)
+    row["run"], row["period_start"], row["period_end"] = row.pop("id"), row.pop("start"), row.pop("end")
+    row["fields"] = list(run.fields)
+    return row
+
+
+def run_of(row: sa.RowMapping) -> Run:
+    """The noun behind a row of the table."""
+    return Run(
+        source=row["source"],
+        id=row["run"],
+        scope=row["scope"],
+        format=row["format"],
+        start=row["period_start"],
+        end=row["period_end"],
+        job=row["job"],
+        completed_at=row["completed_at"],
+        expires_at=row["expires_at"],
+        ref=row["ref"],
+        fields=tuple(row["fields"]),
+        backfill=row["backfill"],
+    )
+
+
+def _dumped(staged: Staged) -> dict[str, Any]:
+    """A Staged as JSON can hold it: types as text, raw bytes as hexadecimal digits."""
+
+    def columns(found: Sequence[Column]) -> list[list[str]]:
+        return [[one.name, str(one.type), one.source_name, one.origin, one.description] for one in found]
+
+    plain = asdict(staged) | {"columns": columns(staged.columns)}
+    plain["files"] = [asdict(file) | {"columns": columns(file.columns)} for file in staged.files]
+    plain["samples"] = [asdict(sample) | {"raw": sample.raw.hex()} for sample in staged.samples]
+    return plain
+
+
+def _loaded(plain: dict[str, Any]) -> Staged:
+    def columns(found: list[list[str]]) -> tuple[Column, ...]:
+        return tuple(Column(name, Type.parse(kind), *rest) for name, kind, *rest in found)
+
+    files = tuple(File(**file | {"columns": columns(file["columns"])}) for file in plain["files"])
+    samples = tuple(Rejected(**sample | {"raw": bytes.fromhex(sample["raw"])}) for sample in plain["samples"])
+    return Staged(**plain | {"files": files, "samples": samples, "columns": columns(plain["columns"])})

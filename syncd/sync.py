@@ -1,0 +1,398 @@
+"""THE PROGRAM: one pass over one source. The order of the lines is the guarantee.
+
+    ask      which runs are finished, and which of them are not closed
+    land     every part of a run, byte for byte, before anything about it is judged
+    stage    each part as Parquet that nobody sees yet; note each as a checkpoint
+    judge    the conservation law, the rejected lines, the freeze
+    commit   show the whole run in one step: the rename of the catalogue is THE commit point
+    forget   only then write down that it is done
+
+A stop before the commit costs a repeat; a stop after it is found in the catalogue. One bad or slow run
+never holds up another: each is brought home in a lane of its own, and its trouble ends with it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Protocol, TypeVar
+
+import structlog
+
+from syncd.errors import BadRun, ConfigError, LinkExpired, StartOver, SyncdError, TryAgain
+from syncd.landing import Landing
+from syncd.model import Batch, Destination, Landed, Part, Run, Scope, Source, Staged
+from syncd.parse import parse
+from syncd.retry import Patience
+from syncd.state import EXPIRED, FOUND, SET_ASIDE, STAGING, State, run_of
+from syncd.types import join, sql
+
+LANES = 6  # runs on their way at once: they wait for the vendor most of the time
+FETCHES = 3  # times that a part with damaged bytes is fetched before its run is set aside
+ASKED_IN_VAIN = 3  # runs found gone in a row, youngest first, before older ones are believed gone unasked
+
+T = TypeVar("T")
+R = TypeVar("R")
+log = structlog.get_logger()
+
+
+class Stopped(Exception):
+    """We were asked to stop: drop what is half done and go."""
+
+
+class Gone(Exception):
+    """The vendor has deleted the files of this run."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """Bring this run home."""
+
+    run: Run
+
+
+@dataclass(frozen=True)
+class Expire:
+    """This run should be gone: ask once more, then write that down."""
+
+    run: Run
+
+
+def plan(on_offer: Iterable[Run], now: datetime) -> list[Load | Expire]:
+    """What a pass will do: live runs before a backfill, nearest expiry first; then the doubtful, youngest first."""
+    runs = sorted(on_offer, key=lambda run: (run.backfill, run.expires_at, run.id))
+    doubtful = sorted(
+        (run for run in runs if run.expires_at <= now), key=lambda run: run.expires_at, reverse=True
+    )
+    return [Load(run) for run in runs if run.expires_at > now] + [Expire(run) for run in doubtful]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The operator's limits on what is loaded unasked."""
+
+    max_rejected: float = 0.001
+    freeze: bool = False
+    keep_landed: timedelta = timedelta(days=30)
+
+
+class Watch(Protocol):
+    """Who looks on: a progress bar, a status page. Any thread; must return at once."""
+
+    def begin(self, run: Run, parts: int, size: int) -> None: ...
+
+    def landed(self, run: Run, size: int) -> None: ...
+
+    def staged(self, run: Run, rows: int) -> None: ...
+
+    def end(self, run: Run) -> None: ...
+
+
+class Commits:
+    """Runs that are ready together are shown together: who comes first takes along all that wait."""
+
+    def __init__(self, destination: Destination) -> None:
+        self._destination = destination
+        self._turn, self._gate = threading.Lock(), threading.Lock()
+        self._waiting: list[tuple[Run, Sequence[Staged], Future[None]]] = []
+
+    def __call__(self, run: Run, staged: Sequence[Staged]) -> None:
+        """Return when the run is visible for good; raises what `Destination.commit` raises."""
+        mine: Future[None] = Future()
+        with self._gate:
+            self._waiting.append((run, staged, mine))
+        with self._turn:
+            if not mine.done():
+                with self._gate:
+                    ready, self._waiting = self._waiting, []
+                self._commit(ready)
+        mine.result()
+
+    def _commit(self, ready: Sequence[tuple[Run, Sequence[Staged], Future[None]]]) -> None:
+        try:
+            self._destination.commit([(run, staged) for run, staged, _ in ready])
+        except Exception as error:
+            if len(ready) == 1:
+                ready[0][2].set_exception(error)
+            else:  # one of them must not hold up the others
+                for one in ready:
+                    self._commit([one])
+        else:
+            for _, _, future in ready:
+                future.set_result(None)
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A source, and all that a pass over it needs."""
+
+    source: Source
+    destination: Destination
+    state: State
+    landing: Landing
+    rules: Rules
+    patience: Patience
+    fetchers: Executor  # land parts: they wait
+    workers: Executor  # stage parts: they compute
+    commits: Commits
+    watch: Watch
+    stop: threading.Event
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class End:
+    """What became of one run: loaded, set_aside, waits (for the next pass) or expired; with the trouble it had."""
+
+    run: Run
+    what: str
+    trouble: SyncdError | None = None
+
+
+@dataclass
+class Outcome:
+    """How a pass ended: what became of each run, and what stopped the pass itself."""
+
+    ends: list[End] = field(default_factory=list)
+    trouble: SyncdError | None = None
+
+
+def one_pass(mirror: Mirror, *, sweep: bool) -> Outcome:
+    """Ask the source what is finished and bring home all that is not closed. Bugs and Stopped pass through."""
+    outcome = Outcome()
+    name = mirror.source.name
+    try:
+        mirror.destination.record_jobs(name, mirror.patience(mirror.source.jobs))
+        todo = plan(open_runs(mirror, sweep=sweep), mirror.clock())
+        with ThreadPoolExecutor(LANES, thread_name_prefix=name) as lanes:
+            live = [each.run for each in todo if isinstance(each, Load)]
+            outcome.ends += lanes.map(partial(bring_home, mirror), live)
+        outcome.ends += give_up(mirror, [each.run for each in todo if isinstance(each, Expire)])
+        tidy(mirror)
+    except (ConfigError, TryAgain) as error:
+        outcome.trouble = error
+        log.error("pass_failed", source=name, error=str(error), hint=error.hint)
+    mirror.state.pass_ended(name, mirror.clock(), outcome.trouble, swept=sweep and not outcome.trouble)
+    return outcome
+
+
+def open_runs(mirror: Mirror, *, sweep: bool) -> Iterator[Run]:
+    """Runs on offer that are not closed, noted as found; then those in flight that are offered no more."""
+    name, state = mirror.source.name, mirror.state
+    loaded = mirror.destination.loaded(name)
+    state.forget(
+        name, [row["run"] for row in state.runs(name) if row["run"] in loaded]
+    )  # a stop kept us from it
+    in_flight = {row["run"]: run_of(row) for row in state.runs(name) if row["state"] in (FOUND, STAGING)}
+    closed = loaded | state.closed(name)
+    found = mirror.patience(
+        lambda: list(mirror.source.runs(closed, sweep=sweep))
+    )  # half a walk is no listing
+    state.found(found, mirror.clock())
+    for run in found:
+        if in_flight.pop(run.id, None) is None:
+            log.info("run_found", run=run.name, scope=run.scope, period_start=run.start, period_end=run.end)
+    return iter([*found, *in_flight.values()])
+
+
+def bring_home(mirror: Mirror, run: Run) -> End:
+    """Load one run; whatever trouble it has ends here, by what the error says to do."""
+    try:
+        load(mirror, run)
+        return End(run, "loaded")
+    except BadRun as error:
+        mirror.state.record(run, state=SET_ASIDE, error=str(error), hint=error.hint)
+        mirror.state.forget_staged(run)
+        log.error("run_set_aside", run=run.name, error=str(error), hint=error.hint)
+        return End(run, "set_aside", error)
+    except TryAgain as error:
+        mirror.state.record(run, state=FOUND, error=str(error), hint=error.hint)
+        log.warning("run_waits", run=run.name, error=str(error), hint=error.hint)
+        return End(run, "waits", error)
+    except Gone:
+        return expire(mirror, run)
+    finally:
+        mirror.watch.end(run)
+
+
+def load(mirror: Mirror, run: Run) -> None:
+    """Bring one run from the vendor to the readers. Repeating it is harmless at any point."""
+    noted = mirror.state.begin(run)
+    for fetch in range(1, FETCHES + 1):
+        try:
+            names = land(mirror, run)
+            scope = mirror.destination.scope(run.source, mirror.source.scope(run.scope))
+            staged = stage(mirror, run, scope, names)
+            judge(run, scope, staged, mirror.rules, accept_rejected=noted["accept_rejected"])
+            mirror.commits(run, staged)
+            break
+        except StartOver as error:
+            log.warning("run_started_over", run=run.name, error=str(error))
+            mirror.state.forget_staged(run)
+            if fetch == FETCHES:
+                raise BadRun(
+                    f"{error} ({FETCHES} times)", hint=f"once it is mended: syncd retry {run.name}"
+                ) from error
+    mirror.state.forget(run.source, [run.id])
+    if not mirror.rules.keep_landed:
+        mirror.landing.forget(run)
+    log.info(
+        "run_loaded", run=run.name, scope=run.scope, parts=len(staged), rows=sum(one.rows for one in staged)
+    )
+
+
+def land(mirror: Mirror, run: Run) -> list[str]:
+    """Have every part of the run on our disk; the names of the parts."""
+    here = mirror.landing.parts(run)
+    if here is not None:
+        return here
+    past_its_promise = mirror.clock() >= run.expires_at
+    try:
+        parts = mirror.patience(lambda: mirror.source.parts(run))
+    except BadRun as error:
+        raise Gone if past_its_promise else error from error
+    if past_its_promise and parts and all(part.expires_at <= mirror.clock() for part in parts):
+        raise Gone
+    mirror.landing.note(run, parts)
+    mirror.watch.begin(run, len(parts), sum(part.size or 0 for part in parts))
+    each_done(mirror.fetchers, partial(land_part, mirror, run), parts)
+    return [part.name for part in parts]
+
+
+def land_part(mirror: Mirror, run: Run, part: Part) -> None:
+    """Have one part on our disk; where its link is dead the parts are listed again. Gone: so is the file."""
+    dead_links = 0
+
+    def progress(size: int) -> None:
+        if mirror.stop.is_set():
+            raise Stopped
+        mirror.watch.landed(run, size)
+
+    def attempt() -> Landed:
+        nonlocal part, dead_links
+        try:
+            return mirror.landing.land(mirror.source, run, part, progress)
+        except LinkExpired as error:
+            dead_links += 1
+            if dead_links > 1 and mirror.clock() >= min(part.expires_at, run.expires_at):
+                raise Gone from error
+            part = next((one for one in mirror.source.parts(run) if one.name == part.name), part)
+            raise TryAgain(str(error), hint=error.hint, after=None if dead_links > 1 else 0) from error
+
+    landed = mirror.patience(attempt)
+    log.info("part_landed", run=run.name, part=part.name, bytes=landed.bytes)
+
+
+def stage(mirror: Mirror, run: Run, scope: Scope, names: Sequence[str]) -> list[Staged]:
+    """Have every part durable and unseen, each with its checkpoint."""
+    done = mirror.state.checkpoints(run)
+
+    def one(name: str) -> None:
+        landed = mirror.landing.landed(run, name)
+        try:
+            staged = stage_part(mirror.destination, scope, run, name, landed, partial(watched, mirror, run))
+        except StartOver:
+            mirror.landing.doubt(run, name)  # its bytes are damaged: fetch them again, throw nothing away
+            raise
+        mirror.state.checkpoint(run, staged)
+        done[name] = staged
+        log.info("part_staged", run=run.name, part=name, rows=staged.rows, rejected=staged.rejected)
+
+    each_done(mirror.workers, one, [name for name in names if name not in done])
+    return [done[name] for name in names]
+
+
+def stage_part(
+    destination: Destination,
+    scope: Scope,
+    run: Run,
+    part: str,
+    landed: Landed,
+    watched: Callable[[Iterable[Batch]], Iterable[Batch]] = iter,
+) -> Staged:
+    """The unit of work: landed bytes to durable rows. Touches no state, may run anywhere, may be repeated."""
+    batches = parse(landed.path, scope, run.format, fields=run.fields)
+    return destination.stage(run, scope, part, landed, watched(batches))
+
+
+def watched(mirror: Mirror, run: Run, batches: Iterable[Batch]) -> Iterator[Batch]:
+    """The same batches, counted for who looks on; ends at a stop."""
+    for batch in batches:
+        if mirror.stop.is_set():
+            raise Stopped
+        mirror.watch.staged(run, batch.rows.num_rows)
+        yield batch
+
+
+def judge(
+    run: Run, scope: Scope, staged: Sequence[Staged], rules: Rules, *, accept_rejected: bool = False
+) -> None:
+    """BadRun when a part breaks the operator's limits: too many lines rejected, or a column changed under a freeze."""
+    known = {column.source_name: column.type for column in scope.columns}
+    for part in staged:
+        share, most = part.rejected / max(part.lines, 1), rules.max_rejected
+        if share > most and (part.rejected > 10 or share > 0.1) and not accept_rejected:
+            shown = "; ".join(
+                f"row {one.row} at byte {one.byte_offset}: {one.reason}" for one in part.samples
+            )
+            raise BadRun(
+                f"part {part.part}: {part.rejected} of {part.lines} lines rejected, more than max_rejected = {most} ({shown})",
+                hint=f"to load it without them: syncd retry --accept-rejected {run.name}",
+            )
+        for column in part.columns if rules.freeze else ():
+            before = known.get(column.source_name)
+            if before is None or join(before, column.type).plain != before.plain:
+                was = (
+                    f"changed from {sql(before)} to {sql(column.type)}"
+                    if before
+                    else f"is new ({sql(column.type)})"
+                )
+                raise BadRun(
+                    f"part {part.part}: column {column.source_name!r} {was}, and the schema is frozen",
+                    hint=f'set schema = "evolve" under [parse], then: syncd retry {run.name}',
+                )
+
+
+def give_up(mirror: Mirror, runs: Sequence[Run]) -> Iterator[End]:
+    """Runs past their vendor's promise, youngest first: ask whether they live on, until several are gone in a row."""
+    in_vain = 0
+    for run in runs:
+        if in_vain >= ASKED_IN_VAIN and mirror.landing.parts(run) is None:
+            yield expire(mirror, run)
+            continue
+        end = bring_home(mirror, run)
+        in_vain = in_vain + 1 if end.what == "expired" else 0
+        yield end
+
+
+def expire(mirror: Mirror, run: Run) -> End:
+    """Write down that the vendor has deleted a run; a loss only when we had seen it alive."""
+    error = BadRun(
+        f"{run.name}: the vendor deleted its files on {run.expires_at:%Y-%m-%d %H:%M} UTC",
+        hint=f"order the period again at the vendor: a once export of {run.scope} from {run.start:%Y-%m-%dT%H:%M:%SZ}"
+        f" to {run.end:%Y-%m-%dT%H:%M:%SZ}",
+    )
+    noted = mirror.state.record(run, state=EXPIRED, error=str(error), hint=error.hint)
+    seen_alive = noted["found_at"] < run.expires_at
+    log.log(40 if seen_alive else 20, "run_expired", run=run.name, seen_alive=seen_alive, hint=error.hint)
+    return End(run, "expired", error if seen_alive else None)
+
+
+def tidy(mirror: Mirror) -> None:
+    """Remove what no run needs: old landed bytes, files of superseded runs, what torn stagings left."""
+    name, now = mirror.source.name, mirror.clock()
+    in_flight = {row["run"] for row in mirror.state.runs(name) if row["state"] != EXPIRED}
+    mirror.landing.sweep(name, mirror.rules.keep_landed, in_flight, now)
+    mirror.destination.sweep(name, now, mirror.state.checkpoints(source=name))
+
+
+def each_done(executor: Executor, action: Callable[[T], None], over: Iterable[T]) -> None:
+    """Do `action` for each, side by side; when all have ended, raise the first trouble there was."""
+    futures = [executor.submit(action, one) for one in over]
+    wait(futures)
+    for future in futures:
+        future.result()
