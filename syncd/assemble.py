@@ -24,6 +24,10 @@ from syncd.sync import Commits, Mirror, Rules, Watch
 LOCK, STATE, LANDING = "syncd.lock", "state.sqlite", "landing"
 
 
+class Busy(TryAgain):
+    """Another syncd works on this data_dir."""
+
+
 @dataclass(frozen=True)
 class House:
     """Everything open and ready to work; the lock is held."""
@@ -60,9 +64,7 @@ def build_lake(settings: Settings) -> Lake:
 def open_house(settings: Settings, watch: Watch, stop: threading.Event) -> Iterator[House]:
     """Take the lock and open all. ConfigError: data_dir can't be used; TryAgain: another syncd works there."""
     if not settings.sources:
-        raise ConfigError(
-            "no source is configured", hint="add a [sources.NAME] section; see config/syncd.example.toml"
-        )
+        raise ConfigError("no source is configured", hint="add a [sources.NAME] section; see config/syncd.example.toml")
     with ExitStack() as closing:
         root = usable(settings.data_dir)
         closing.enter_context(locked(root / LOCK))
@@ -81,9 +83,7 @@ def open_house(settings: Settings, watch: Watch, stop: threading.Event) -> Itera
                 destination=lake,
                 state=state,
                 landing=Landing(root / LANDING),
-                rules=Rules(
-                    settings.parse.max_rejected, settings.parse.schema_ == "freeze", settings.landing.keep
-                ),
+                rules=Rules(settings.parse.max_rejected, settings.parse.schema_ == "freeze", settings.landing.keep),
                 patience=patience,
                 fetchers=closing.enter_context(fetchers),
                 workers=workers,
@@ -122,7 +122,7 @@ def locked(path: Path) -> Iterator[IO[str]]:
         except OSError as error:
             lock.seek(0)
             holder = lock.read().strip() or "unknown"
-            raise TryAgain(
+            raise Busy(
                 f"another syncd works on {path.parent} (process {holder})",
                 hint="stop it first, or leave the work to it: one data_dir has one daemon",
             ) from error

@@ -1,1 +1,277 @@
-def main() -> None: ...
+"""The commands. Answers go to stdout, logs and errors to stderr; what is heavy is imported where it is used."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from syncd.errors import ConfigError, SyncdError
+
+if TYPE_CHECKING:
+    from syncd.assemble import House
+    from syncd.settings import Settings
+    from syncd.sync import Outcome, Watch
+
+app = typer.Typer(
+    add_completion=True, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__
+)
+
+
+class LogFormat(StrEnum):
+    json = "json"
+    console = "console"
+
+
+class QueryFormat(StrEnum):
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+@dataclass(frozen=True)
+class Globals:
+    """What stands before the command."""
+
+    config: Path | None
+    data_dir: Path | None
+    log_format: LogFormat | None
+
+    def settings(self) -> Settings:
+        from syncd.settings import read
+
+        return read(self.config, data_dir=self.data_dir)
+
+
+@app.callback()
+def syncd(
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option(help="The configuration; default: syncd.toml, then /etc/syncd/syncd.toml.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where everything is kept; wins over the configuration.")
+    ] = None,
+    log_format: Annotated[LogFormat | None, typer.Option(help="Log lines for machines or for people.")] = None,
+) -> None:
+    """Mirrors raw-data exports into tables that plain DuckDB can query."""
+    context.obj = Globals(config, data_dir, log_format)
+
+
+@app.command()
+def run(context: typer.Context) -> None:
+    """The daemon: a pass over each source at its poll_interval, until SIGTERM."""
+    from syncd.daemon import Daemon
+    from syncd.progress import Nobody
+
+    with opened(context, Nobody()) as (house, _):
+        Daemon(house).run()
+
+
+@app.command()
+def once(
+    context: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be brought home.")] = False,
+    wait: Annotated[str, typer.Option(help="How long to wait for exports that had to be asked for.")] = "10m",
+) -> None:
+    """One pass over every source, everything outstanding brought home, then exit."""
+    from syncd.daemon import once as pass_over_all
+    from syncd.progress import Nobody, bars
+    from syncd.settings import duration
+
+    try:
+        duration(wait)
+    except ValueError as error:
+        raise ConfigError(f"--wait {wait}: {error}") from error
+    if dry_run:
+        from syncd import show
+        from syncd.checks import foresee
+
+        return show.forecast(foresee(context.obj.settings()))
+    watching: AbstractContextManager[Watch] = bars() if sys.stderr.isatty() else nullcontext(Nobody())
+    with watching as watch, opened(context, watch) as (house, came):
+        outcomes = pass_over_all(house)
+        code = exit_code(house, outcomes)
+    if came:
+        code = 128 + came[0]
+    raise typer.Exit(code)
+
+
+@app.command()
+def check(context: typer.Context) -> None:
+    """Validate the configuration, log in to every source, test the disk and the warehouse."""
+    from syncd.checks import problems
+
+    settings = context.obj.settings()
+    found = list(problems(settings))
+    for problem in found:
+        typer.echo(f"{problem.level}: {problem.text}\n  → {problem.hint}")
+    errors = [problem for problem in found if problem.level == "error"]
+    if not errors:
+        typer.echo(
+            f"ok: {len(settings.sources)} source{'s' if len(settings.sources) != 1 else ''}, data in {settings.data_dir}"
+        )
+    raise typer.Exit(max((problem.exit_code for problem in errors), key=[0, 1, 75, 2].index, default=0))
+
+
+@app.command()
+def status(
+    context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False
+) -> None:
+    """Per source and scope: newest period, age, runs waiting or set aside, hours until the next file dies."""
+    from syncd import ledger, show
+
+    settings = context.obj.settings()
+    seen = ledger.look(settings)
+    found = ledger.status(seen, settings.sources, datetime.now(UTC))
+    if as_json:
+        show.as_json(found)
+    else:
+        show.status(found)
+        for warning in ledger.overlaps(seen.jobs):
+            typer.echo(f"warning: {warning}")
+
+
+@app.command()
+def runs(
+    context: typer.Context,
+    state: Annotated[str | None, typer.Option(help="Only runs in this state.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only runs of this source.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """The ledger: what became of every run."""
+    from syncd import ledger, show
+
+    if state is not None and state not in ledger.STATES:
+        raise ConfigError(f"no run is ever {state!r}", hint=f"one of: {', '.join(ledger.STATES)}")
+    seen = ledger.look(context.obj.settings())
+    chosen = [run for run in seen.runs if state in (None, run["state"]) and source in (None, run["source"])]
+    if as_json:
+        show.as_json(chosen)
+    else:
+        show.runs(chosen)
+
+
+@app.command()
+def retry(
+    context: typer.Context,
+    names: Annotated[list[str], typer.Argument(metavar="RUN…", help="As `syncd runs` shows them: SOURCE/RUN.")],
+    accept_rejected: Annotated[
+        bool, typer.Option("--accept-rejected", help="Load it without its rejected lines.")
+    ] = False,
+) -> None:
+    """Put set-aside runs back to work."""
+    from syncd.assemble import Busy
+    from syncd.daemon import Outcome
+    from syncd.orders import leave, orders_for, work_off
+    from syncd.progress import Nobody
+
+    settings = context.obj.settings()
+    orders = orders_for(settings, "retry", names, accept_rejected=accept_rejected)
+    try:
+        with opened(context, Nobody()) as (house, _):
+            code = exit_code(house, [Outcome(work_off(house, orders))])
+    except Busy:
+        leave(settings, orders)
+        typer.echo("the daemon has it now: see syncd runs")
+        return
+    raise typer.Exit(code)
+
+
+@app.command()
+def query(
+    context: typer.Context,
+    sql: Annotated[str, typer.Argument(metavar="SQL")],
+    output: Annotated[QueryFormat, typer.Option("--format", help="How the answer is printed.")] = QueryFormat.table,
+) -> None:
+    """Run SQL on the published warehouse, read-only."""
+    import duckdb
+
+    from syncd import show
+
+    path = context.obj.settings().data_dir / "warehouse.duckdb"
+    if not path.exists():
+        raise ConfigError(f"there is no warehouse at {path} yet", hint="fill it first: syncd once")
+    try:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            answer = connection.execute(sql)
+            columns = [column[0] for column in answer.description or ()]
+            show.QUERY_FORMATS[output](columns, show.fetched(answer))
+    except duckdb.Error as error:
+        raise SyncdError(str(error), hint="the tables: syncd query 'SHOW ALL TABLES'") from error
+
+
+@app.command()
+def sandbox(
+    vendor: Annotated[str, typer.Argument(metavar="VENDOR", help="contentsquare")],
+    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed serves the same bytes.")] = 0,
+) -> None:
+    """A vendor in a box on loopback: serves the API and files with realistic data, for demos and tests."""
+    raise NotImplementedError
+
+
+@app.command()
+def demo(
+    keep: Annotated[Path | None, typer.Option(help="Put everything here and leave it there.")] = None,
+) -> None:
+    """A sandbox, one pass and a query, in a temporary folder; no account needed."""
+    from syncd.demo import show_off
+
+    show_off(keep)
+
+
+def main() -> None:
+    """Run the command; trouble is told in two lines on stderr, and the exit code is the contract's."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
+    try:
+        app()
+    except SyncdError as error:
+        typer.echo(f"error: {error}" + (f"\n  → {error.hint}" if error.hint else ""), err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(141)  # the reader of our answer has left
+
+
+def leave(number: int, _frame: FrameType | None) -> None:
+    """A signal ends a command that has nothing to finish."""
+    sys.exit(128 + number)
+
+
+@contextmanager
+def opened(context: typer.Context, watch: Watch) -> Iterator[tuple[House, list[int]]]:
+    """The house with its lock held, and the signals that have come. A stop leaves with 128 + its number."""
+    from syncd import log
+    from syncd.assemble import open_house
+    from syncd.daemon import stoppable
+    from syncd.sync import Stopped
+
+    log.set_up(context.obj.log_format)
+    stop = threading.Event()
+    with stoppable(stop) as came:
+        try:
+            with open_house(context.obj.settings(), watch, stop) as house:
+                yield house, came
+        except Stopped:
+            raise typer.Exit(128 + came[0]) from None
+
+
+def exit_code(house: House, outcomes: Sequence[Outcome]) -> int:
+    """The first that applies of 2, 75, 1: refused, still retrying, set aside or lost."""
+    troubles = [outcome.trouble for outcome in outcomes if outcome.trouble]
+    troubles += [end.trouble for outcome in outcomes for end in outcome.ends if end.trouble]
+    codes = {trouble.exit_code for trouble in troubles}
+    if house.state.any_set_aside():
+        codes.add(1)
+    return next((code for code in (2, 75, 1) if code in codes), 0)

@@ -37,7 +37,8 @@ class Daemon:
         self._due: dict[str, datetime | None] = dict.fromkeys(house.mirrors)  # None: at once
         self._swept: dict[str, datetime] = {}
         self._running: dict[str, Future[Outcome]] = {}
-        self._refused: dict[str, ConfigError] = {}  # sources that have refused us and never yet let us in
+        self._untried = set(house.mirrors)  # sources whose first pass has not ended
+        self._welcome = False  # whether some source has not refused us at its first pass
 
     def run(self, on_tick: Callable[[], None] = lambda: None) -> None:
         """Turn until a stop. ConfigError when every source refuses us at the start; bugs pass through."""
@@ -76,14 +77,13 @@ class Daemon:
             outcome = future.result()
         except Stopped:
             return
-        if outcome.trouble is None:
-            self._refused.pop(name, None)
-        else:
+        if outcome.trouble:
             self._swept.pop(name, None)  # a walk that broke off was no sweep
-        if isinstance(outcome.trouble, ConfigError) and name not in self._refused:
-            self._refused[name] = outcome.trouble
-        if len(self._refused) == len(self._house.mirrors):
-            raise next(iter(self._refused.values()))
+        if name in self._untried:
+            self._untried.remove(name)
+            self._welcome |= not isinstance(outcome.trouble, ConfigError)
+            if outcome.trouble and not self._untried and not self._welcome:
+                raise outcome.trouble
 
     def _pause(self, name: str) -> timedelta:
         interval = self._house.settings.sources[name].poll_interval
@@ -100,9 +100,7 @@ def once(house: House) -> list[Outcome]:
     with ThreadPoolExecutor(len(house.mirrors), thread_name_prefix="pass") as passes:
         running = [passes.submit(one_pass, mirror, sweep=True) for mirror in house.mirrors.values()]
         try:
-            while wait(
-                running, timeout=TICK_S, return_when=FIRST_COMPLETED
-            ).not_done:  # signals get in between
+            while wait(running, timeout=TICK_S, return_when=FIRST_COMPLETED).not_done:  # signals get in between
                 if any(future.done() and future.exception() for future in running):
                     break
             return [future.result() for future in running]

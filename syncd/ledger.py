@@ -3,33 +3,58 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from syncd.model import NEVER
-from syncd.state import EXPIRED, SET_ASIDE, State
+from syncd.destinations.lake import Lake
+from syncd.model import NEVER, Job
+from syncd.settings import Settings
+from syncd.state import EXPIRED, SET_ASIDE, read_state
 
+STATES = ("asked", "waiting", "found", "staging", "loaded", "superseded", "expired", "set_aside")
+KEYS = ["source", "run", "job", "scope", "format", "state", "period_start", "period_end", "completed_at", "expires_at", "loaded_at", "parts", "rows", "rejected", "bytes", "attempts", "error", "hint", "found_at"]
 SEAM = timedelta(seconds=1)  # a period may end at 23:59:59.999 and the next begin at 00:00:00
 
 
-def all_runs(loaded: Iterable[Mapping[str, Any]], state: State | None) -> list[dict[str, Any]]:
-    """Every run once, with the keys of `syncd runs --json`; instants are datetimes in UTC or None."""
-    runs = {(row["source"], row["run"]): _from_catalogue(row) for row in loaded}
+@dataclass(frozen=True)
+class Seen:
+    """What a look at data_dir shows; instants carry UTC."""
+
+    runs: list[dict[str, Any]]  # every run once, with KEYS
+    passes: dict[str, Mapping[str, Any]]  # the last pass over each source
+    jobs: list[Job]
+
+
+def look(settings: Settings) -> Seen:
+    """Read the catalogue and the state, without the lock."""
+    lake = Lake(settings.data_dir, keep_superseded=settings.lake.keep_superseded)
+    state = read_state(settings.data_dir / "state.sqlite")
+    runs = {(row["source"], row["run"]): _from_catalogue(row) for row in lake.runs()}
     for row in state.runs() if state else ():
         runs.setdefault((row["source"], row["run"]), _from_state(row))
-    return sorted(
-        runs.values(), key=lambda run: (run["source"], run["scope"], run["period_start"], run["run"])
-    )
+    ordered = sorted(runs.values(), key=lambda run: (run["source"], run["scope"], run["period_start"], run["run"]))
+    return Seen(ordered, dict(state.passes()) if state else {}, lake.jobs())
 
 
-def status(
-    runs: Sequence[Mapping[str, Any]],
-    passes: Mapping[str, Mapping[str, Any]],
-    names: Iterable[str],
-    now: datetime,
-) -> dict[str, Any]:
+def overlaps(jobs: Iterable[Job]) -> list[str]:
+    """A warning for each scope that two live jobs deliver: their rows stand there twice."""
+    live: dict[tuple[str, str], list[str]] = {}
+    for job in jobs:
+        if job.frequency.lower() != "once" and job.state.upper() in ("ACTIVE", "COMPUTING"):
+            live.setdefault((job.source, job.scope), []).append(job.id)
+    return [
+        f'{source}.{scope} gets rows from jobs {", ".join(sorted(ids))}: count in {source}."{scope}@{min(ids)}" '
+        f"or {source}.{scope}_latest"
+        for (source, scope), ids in sorted(live.items())
+        if len(ids) > 1
+    ]
+
+
+def status(seen: Seen, names: Iterable[str], now: datetime) -> dict[str, Any]:
     """The answer of `syncd status --json`: `ok` is False when a source is in trouble, a run set aside or lost."""
+    runs, passes = seen.runs, seen.passes
     sources: dict[str, Any] = {}
     for name in sorted({*names, *(run["source"] for run in runs)}):
         mine = [run for run in runs if run["source"] == name]
@@ -40,9 +65,7 @@ def status(
             "hint": (last["hint"] or None) if last else None,
             "slack_hours": slack_hours(mine, now),
             "runs": dict(sorted(Counter(run["state"] for run in mine).items())),
-            "scopes": {
-                scope: freshness(mine, scope, now) for scope in sorted({run["scope"] for run in mine})
-            },
+            "scopes": {scope: freshness(mine, scope, now) for scope in sorted({run["scope"] for run in mine})},
         }
     wrong = any(run["state"] == SET_ASIDE or is_lost(run) for run in runs)
     return {"ok": not wrong and not any(one["error"] for one in sources.values()), "sources": sources}
@@ -50,9 +73,7 @@ def status(
 
 def freshness(runs: Iterable[Mapping[str, Any]], scope: str, now: datetime) -> dict[str, Any]:
     """How far a scope reaches: up to where no period is missing, and its newest period with its age in seconds."""
-    periods = [
-        (run["period_start"], run["period_end"]) for run in runs if run["scope"] == scope and run["loaded_at"]
-    ]
+    periods = [(run["period_start"], run["period_end"]) for run in runs if run["scope"] == scope and run["loaded_at"]]
     if not periods:
         return {"complete_up_to": None, "newest_period_end": None, "age": None}
     newest = max(end for _, end in periods)
@@ -75,12 +96,8 @@ def complete_up_to(periods: Iterable[tuple[datetime, datetime]]) -> datetime:
 
 def slack_hours(runs: Iterable[Mapping[str, Any]], now: datetime) -> float | None:
     """Hours until the next file that isn't home dies; None when all are home."""
-    open_runs = [
-        run for run in runs if not run["loaded_at"] and run["state"] != EXPIRED and run["expires_at"]
-    ]
-    return min(
-        (round((run["expires_at"] - now).total_seconds() / 3600, 2) for run in open_runs), default=None
-    )
+    open_runs = [run for run in runs if not run["loaded_at"] and run["state"] != EXPIRED and run["expires_at"]]
+    return min((round((run["expires_at"] - now).total_seconds() / 3600, 2) for run in open_runs), default=None)
 
 
 def is_lost(run: Mapping[str, Any]) -> bool:
@@ -89,9 +106,7 @@ def is_lost(run: Mapping[str, Any]) -> bool:
 
 
 def _from_catalogue(row: Mapping[str, Any]) -> dict[str, Any]:
-    utc = {
-        key: value.replace(tzinfo=UTC) if isinstance(value, datetime) else value for key, value in row.items()
-    }
+    utc = {key: value.replace(tzinfo=UTC) if isinstance(value, datetime) else value for key, value in row.items()}
     return _shaped(utc | {"state": utc["status"]})
 
 
@@ -100,8 +115,4 @@ def _from_state(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shaped(row: Mapping[str, Any]) -> dict[str, Any]:
-    keys = (
-        "source run job scope format state period_start period_end completed_at expires_at loaded_at found_at "
-        "parts rows rejected bytes attempts error hint"
-    )
-    return {key: row.get(key) for key in keys.split()}
+    return {key: row.get(key) for key in KEYS}

@@ -131,9 +131,7 @@ class HttpSettings(Section):
 class Settings(BaseSettings):
     """Everything, checked. Build it with `read`."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="SYNCD_", env_nested_delimiter="__", extra="forbid", frozen=True
-    )
+    model_config = SettingsConfigDict(env_prefix="SYNCD_", env_nested_delimiter="__", extra="forbid", frozen=True)
 
     data_dir: Path = Path("/var/lib/syncd")
     workers: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
@@ -201,9 +199,7 @@ def _toml(path: Path) -> dict[str, Any]:
 def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
     """`SYNCD_LANDING__KEEP=10d` as {"landing": {"keep": "10d"}}; a name that leads nowhere is a problem."""
     named = {name: value for name, value in environ.items() if name.upper().startswith("SYNCD_")}
-    return _nested(
-        {name[len("SYNCD_") :]: value for name, value in named.items()}, "environment: SYNCD_", problems
-    )
+    return _nested({name[len("SYNCD_") :]: value for name, value in named.items()}, "environment: SYNCD_", problems)
 
 
 def _from_files(folder: Path, problems: list[str]) -> dict[str, Any]:
@@ -218,9 +214,7 @@ def _from_files(folder: Path, problems: list[str]) -> dict[str, Any]:
         )
         return {}
     named = {re.sub(r"(?i)^syncd_", "", name).replace(".", "__"): text for name, text in texts.items()}
-    known = {
-        name: text for name, text in named.items() if name.lower().split("__")[0] in Settings.model_fields
-    }
+    known = {name: text for name, text in named.items() if name.lower().split("__")[0] in Settings.model_fields}
     return _nested(known, f"{folder}: ", problems)  # other credentials of the unit are none of our business
 
 

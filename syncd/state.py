@@ -99,9 +99,7 @@ class State:
                 row = _row(run) | fresh | dict(accept_rejected=False, error="", hint="")
                 known = {key: value for key, value in _row(run).items() if key not in ("source", "run")}
                 connection.execute(
-                    insert(RUNS)
-                    .values(row)
-                    .on_conflict_do_update(index_elements=["source", "run"], set_=known)
+                    insert(RUNS).values(row).on_conflict_do_update(index_elements=["source", "run"], set_=known)
                 )
 
     def closed(self, source: str) -> set[str]:
@@ -126,6 +124,11 @@ class State:
         with self._reading() as connection:
             return list(connection.execute(chosen.order_by(RUNS.c.expires_at, RUNS.c.run)).mappings())
 
+    def any_set_aside(self) -> bool:
+        """Whether some run waits for a person."""
+        with self._reading() as connection:
+            return connection.scalar(sa.select(RUNS.c.run).where(RUNS.c.state == SET_ASIDE).limit(1)) is not None
+
     def forget(self, source: str, runs: Iterable[str]) -> None:
         """The catalogue has these now: nothing of them is in flight."""
         with self._writing() as connection:
@@ -140,14 +143,10 @@ class State:
             connection.execute(
                 insert(CHECKPOINTS)
                 .values(row)
-                .on_conflict_do_update(
-                    index_elements=["source", "run", "part"], set_={"staged": row["staged"]}
-                )
+                .on_conflict_do_update(index_elements=["source", "run", "part"], set_={"staged": row["staged"]})
             )
 
-    def checkpoints(
-        self, source: str | None = None, run: str | None = None
-    ) -> dict[tuple[str, str, str], Staged]:
+    def checkpoints(self, source: str | None = None, run: str | None = None) -> dict[tuple[str, str, str], Staged]:
         """What is staged and not yet committed, by source, run and part."""
         chosen = sa.select(CHECKPOINTS)
         if source is not None:
@@ -155,27 +154,21 @@ class State:
         if run is not None:
             chosen = chosen.where(CHECKPOINTS.c.run == run)
         with self._reading() as connection:
-            return {
-                (row.source, row.run, row.part): _loaded(row.staged) for row in connection.execute(chosen)
-            }
+            return {(row.source, row.run, row.part): _loaded(row.staged) for row in connection.execute(chosen)}
 
     def forget_staged(self, run: Run) -> None:
         """Stage every part of the run again."""
         with self._writing() as connection:
             connection.execute(sa.delete(CHECKPOINTS).where(*_is(CHECKPOINTS, run.source, run.id)))
 
-    def pass_ended(
-        self, source: str, now: datetime, error: SyncdError | None = None, *, swept: bool = False
-    ) -> None:
+    def pass_ended(self, source: str, now: datetime, error: SyncdError | None = None, *, swept: bool = False) -> None:
         """Note how the last pass over a source ended; `swept`: it has walked all that the vendor lists."""
         row: dict[str, Any] = dict(ended_at=now, error=str(error or ""), hint=error.hint if error else "")
         if swept:
             row["swept_at"] = now
         with self._writing() as connection:
             connection.execute(
-                insert(PASSES)
-                .values(source=source, **row)
-                .on_conflict_do_update(index_elements=["source"], set_=row)
+                insert(PASSES).values(source=source, **row).on_conflict_do_update(index_elements=["source"], set_=row)
             )
 
     def passes(self) -> dict[str, sa.RowMapping]:
@@ -183,10 +176,10 @@ class State:
         with self._reading() as connection:
             return {row["source"]: row for row in connection.execute(sa.select(PASSES)).mappings()}
 
-    def leave(self, verb: str, source: str, run: str, **details: Any) -> None:
-        """Leave an order for whoever holds the lock."""
+    def leave(self, order: Order) -> None:
+        """Leave an order for whoever holds the lock; it is numbered anew."""
         with self._writing() as connection:
-            connection.execute(sa.insert(ORDERS).values(verb=verb, source=source, run=run, details=details))
+            connection.execute(sa.insert(ORDERS).values(order._asdict() | {"id": None}))
 
     def orders(self) -> list[Order]:
         """What was asked for and isn't done, oldest first."""

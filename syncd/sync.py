@@ -65,9 +65,7 @@ class Expire:
 def plan(on_offer: Iterable[Run], now: datetime) -> list[Load | Expire]:
     """What a pass will do: live runs before a backfill, nearest expiry first; then the doubtful, youngest first."""
     runs = sorted(on_offer, key=lambda run: (run.backfill, run.expires_at, run.id))
-    doubtful = sorted(
-        (run for run in runs if run.expires_at <= now), key=lambda run: run.expires_at, reverse=True
-    )
+    doubtful = sorted((run for run in runs if run.expires_at <= now), key=lambda run: run.expires_at, reverse=True)
     return [Load(run) for run in runs if run.expires_at > now] + [Expire(run) for run in doubtful]
 
 
@@ -184,14 +182,10 @@ def open_runs(mirror: Mirror, *, sweep: bool) -> Iterator[Run]:
     """Runs on offer that are not closed, noted as found; then those in flight that are offered no more."""
     name, state = mirror.source.name, mirror.state
     loaded = mirror.destination.loaded(name)
-    state.forget(
-        name, [row["run"] for row in state.runs(name) if row["run"] in loaded]
-    )  # a stop kept us from it
+    state.forget(name, [row["run"] for row in state.runs(name) if row["run"] in loaded])  # a stop kept us from it
     in_flight = {row["run"]: run_of(row) for row in state.runs(name) if row["state"] in (FOUND, STAGING)}
     closed = loaded | state.closed(name)
-    found = mirror.patience(
-        lambda: list(mirror.source.runs(closed, sweep=sweep))
-    )  # half a walk is no listing
+    found = mirror.patience(lambda: list(mirror.source.runs(closed, sweep=sweep)))  # half a walk is no listing
     state.found(found, mirror.clock())
     for run in found:
         if in_flight.pop(run.id, None) is None:
@@ -234,15 +228,11 @@ def load(mirror: Mirror, run: Run) -> None:
             log.warning("run_started_over", run=run.name, error=str(error))
             mirror.state.forget_staged(run)
             if fetch == FETCHES:
-                raise BadRun(
-                    f"{error} ({FETCHES} times)", hint=f"once it is mended: syncd retry {run.name}"
-                ) from error
+                raise BadRun(f"{error} ({FETCHES} times)", hint=f"once it is mended: syncd retry {run.name}") from error
     mirror.state.forget(run.source, [run.id])
     if not mirror.rules.keep_landed:
         mirror.landing.forget(run)
-    log.info(
-        "run_loaded", run=run.name, scope=run.scope, parts=len(staged), rows=sum(one.rows for one in staged)
-    )
+    log.info("run_loaded", run=run.name, scope=run.scope, parts=len(staged), rows=sum(one.rows for one in staged))
 
 
 def land(mirror: Mirror, run: Run) -> list[str]:
@@ -328,17 +318,13 @@ def watched(mirror: Mirror, run: Run, batches: Iterable[Batch]) -> Iterator[Batc
         yield batch
 
 
-def judge(
-    run: Run, scope: Scope, staged: Sequence[Staged], rules: Rules, *, accept_rejected: bool = False
-) -> None:
+def judge(run: Run, scope: Scope, staged: Sequence[Staged], rules: Rules, *, accept_rejected: bool = False) -> None:
     """BadRun when a part breaks the operator's limits: too many lines rejected, or a column changed under a freeze."""
     known = {column.source_name: column.type for column in scope.columns}
     for part in staged:
         share, most = part.rejected / max(part.lines, 1), rules.max_rejected
         if share > most and (part.rejected > 10 or share > 0.1) and not accept_rejected:
-            shown = "; ".join(
-                f"row {one.row} at byte {one.byte_offset}: {one.reason}" for one in part.samples
-            )
+            shown = "; ".join(f"row {one.row} at byte {one.byte_offset}: {one.reason}" for one in part.samples)
             raise BadRun(
                 f"part {part.part}: {part.rejected} of {part.lines} lines rejected, more than max_rejected = {most} ({shown})",
                 hint=f"to load it without them: syncd retry --accept-rejected {run.name}",
@@ -346,11 +332,7 @@ def judge(
         for column in part.columns if rules.freeze else ():
             before = known.get(column.source_name)
             if before is None or join(before, column.type).plain != before.plain:
-                was = (
-                    f"changed from {sql(before)} to {sql(column.type)}"
-                    if before
-                    else f"is new ({sql(column.type)})"
-                )
+                was = f"changed from {sql(before)} to {sql(column.type)}" if before else f"is new ({sql(column.type)})"
                 raise BadRun(
                     f"part {part.part}: column {column.source_name!r} {was}, and the schema is frozen",
                     hint=f'set schema = "evolve" under [parse], then: syncd retry {run.name}',

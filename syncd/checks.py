@@ -1,0 +1,93 @@
+"""Looking before anything is moved: `check` (is all as it should be?) and `once --dry-run` (what would it cost?)."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from syncd.assemble import build_lake, build_source, usable
+from syncd.errors import SyncdError
+from syncd.ledger import look, overlaps
+from syncd.model import Source
+from syncd.retry import Patience
+from syncd.settings import Settings
+from syncd.state import EXPIRED, SET_ASIDE
+from syncd.sync import Load, plan
+
+LITTLE = 1 << 30  # bytes free below which a warning is due
+PATIENCE = timedelta(seconds=15)  # a check is run by a person who waits
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong, with its fix."""
+
+    level: str  # "error" or "warning"
+    text: str
+    hint: str
+    exit_code: int = 0
+
+
+def problems(settings: Settings) -> Iterator[Problem]:
+    """Everything that is wrong with the disk, the warehouse and each source."""
+    if not settings.sources:
+        yield Problem("error", "no source is configured", "add a [sources.NAME] section", 2)
+    try:
+        usable(settings.data_dir)
+        free = shutil.disk_usage(settings.data_dir).free
+        if free < LITTLE:
+            yield Problem("warning", f"{settings.data_dir}: only {free >> 20} MB free", "make room or move data_dir")
+        look(settings)
+    except SyncdError as error:
+        yield Problem("error", str(error), error.hint, error.exit_code)
+    for name, section in settings.sources.items():
+        yield from source_problems(name, build_source(name, section), section.jobs)
+
+
+def source_problems(name: str, source: Source, wanted: frozenset[str] | None) -> Iterator[Problem]:
+    """Log in, and look at the jobs."""
+    try:
+        jobs = Patience(PATIENCE, threading.Event())(source.jobs)
+    except SyncdError as error:
+        yield Problem("error", f"sources.{name}: {error}", error.hint, error.exit_code)
+        return
+    for missing in sorted((wanted or frozenset()) - {job.id for job in jobs}):
+        yield Problem(
+            "error", f"sources.{name}.jobs: the vendor has no job {missing}", "take it out, or correct the id", 2
+        )
+    if not jobs:
+        yield Problem("warning", f"sources.{name}: the vendor has no export job", "create one in the vendor's console")
+    for warning in overlaps(jobs):
+        yield Problem("warning", warning, "name the jobs to mirror under jobs = […], or count as said")
+
+
+def foresee(settings: Settings) -> dict[str, Any]:
+    """What a pass would bring home, by source and scope, and the disk it needs; nothing is downloaded."""
+    now, patience = datetime.now(UTC), Patience(settings.retry_for, threading.Event())
+    lake, seen = build_lake(settings), look(settings)
+    scopes: dict[tuple[str, str], list[Any]] = {}
+    for name, section in settings.sources.items():
+        source = build_source(name, section)
+        closed = lake.loaded(name) | {
+            run["run"] for run in seen.runs if run["source"] == name and run["state"] in (EXPIRED, SET_ASIDE)
+        }
+        for todo in plan(patience(lambda s=source, c=closed: list(s.runs(c, sweep=True))), now):
+            if isinstance(todo, Load):
+                run = todo.run
+                parts = patience(lambda s=source, r=run: s.parts(r))
+                row = scopes.setdefault((name, run.scope), [0, 0, 0, run.expires_at])
+                row[:] = (
+                    row[0] + 1,
+                    row[1] + len(parts),
+                    row[2] + sum(part.size or 0 for part in parts),
+                    min(row[3], run.expires_at),
+                )
+    needed = 2 * sum(row[2] for row in scopes.values())  # the bytes as they came, and about as much Parquet
+    root = next(folder for folder in (settings.data_dir, *settings.data_dir.parents) if folder.exists())
+    return {
+        "scopes": [(*key, *row) for key, row in sorted(scopes.items())],
+        "disk_needed": needed,
+        "disk_free": shutil.disk_usage(root).free,
+    }

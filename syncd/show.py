@@ -1,0 +1,189 @@
+"""Answers on stdout: tables for people, CSV and JSON for scripts. No value changes on its way."""
+
+from __future__ import annotations
+
+import json  # noqa: TID251  # orjson refuses integers beyond 64 bits, and sums of ids are such
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+
+def as_json(value: Any) -> None:
+    """Print `value`: instants as RFC 3339 in UTC, durations in seconds."""
+    options = orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
+    sys.stdout.write(orjson.dumps(value, default=_plain, option=options).decode())
+
+
+def as_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print a table as wide as its values where nobody watches, as wide as the terminal else."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in columns:
+        table.add_column(Text(column), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(text(value), justify="right" if is_number(value) else "left") for value in row))
+    console = Console() if sys.stdout.isatty() else Console(width=10_000)
+    console.print(table)
+
+
+def runs(found: Iterable[Mapping[str, Any]]) -> None:
+    """The ledger, a run a line; below it what is wrong, with the next thing to type."""
+    listed = list(found)
+    columns = ("run", "scope", "state", "period", "parts", "rows", "rejected", "size")
+    as_table(
+        columns,
+        (
+            (
+                f"{run['source']}/{run['run']}",
+                run["scope"],
+                run["state"],
+                period(run["period_start"], run["period_end"]),
+                *(run[key] or 0 for key in ("parts", "rows", "rejected")),
+                size(run["bytes"] or 0),
+            )
+            for run in listed
+        ),
+    )
+    for run in listed:
+        if run["error"]:
+            sys.stdout.write(f"{run['source']}/{run['run']}: {run['error']}\n  → {run['hint']}\n")
+
+
+def status(found: Mapping[str, Any]) -> None:
+    """What an operator looks at first: a line a scope, then each source's trouble."""
+    columns = ("source", "scope", "complete up to", "newest period ends", "age", "runs", "slack", "last pass")
+    rows = []
+    for name, source in found["sources"].items():
+        counts = ", ".join(f"{count} {state}" for state, count in source["runs"].items()) or "none"
+        slack = "–" if source["slack_hours"] is None else ago(source["slack_hours"] * 3600)  # noqa: RUF001
+        last = minute(source["last_pass_at"])
+        for scope, fresh in source["scopes"].items() or [("–", {})]:  # noqa: RUF001
+            reached, newest = minute(fresh.get("complete_up_to")), minute(fresh.get("newest_period_end"))
+            rows.append((name, scope, reached, newest, ago(fresh.get("age")), counts, slack, last))
+    as_table(columns, rows)
+    for name, source in found["sources"].items():
+        if source["error"]:
+            sys.stdout.write(f"{name}: {source['error']}\n  → {source['hint']}\n")
+    sys.stdout.write("all is well\n" if found["ok"] else "something needs you: syncd runs --state set_aside\n")
+
+
+def forecast(found: Mapping[str, Any]) -> None:
+    """What a pass would bring home."""
+    columns = ("source", "scope", "runs", "parts", "size", "nearest expiry")
+    as_table(columns, [(*row[:4], size(row[4]), minute(row[5])) for row in found["scopes"]])
+    sys.stdout.write(f"disk needed: about {size(found['disk_needed'])}; free: {size(found['disk_free'])}\n")
+
+
+def period(start: datetime, end: datetime) -> str:
+    """`2026-01-05` for a day, else both ends to the minute."""
+    day = start.date() == (end - timedelta(milliseconds=1)).date() and (end - start) > timedelta(hours=23)
+    return f"{start:%Y-%m-%d}" if day else f"{minute(start)} to {minute(end)}"
+
+
+def minute(instant: datetime | None) -> str:
+    return f"{instant:%Y-%m-%d %H:%M}" if instant else "–"  # noqa: RUF001
+
+
+def rows_as_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print rows as CSV: NULL is nothing, an empty text is `""`."""
+    sys.stdout.write(",".join(map(_csv_field, columns)) + "\n")
+    for row in rows:
+        sys.stdout.write(",".join(map(_csv_field, row)) + "\n")
+
+
+def rows_as_json(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print rows as one JSON array of objects, a row a line; integers of any size keep their digits."""
+    separator = "["
+    for row in rows:
+        pairs = dict(zip(columns, map(_jsonable, row), strict=True))
+        sys.stdout.write(f"{separator}{json.dumps(pairs, ensure_ascii=False)}")
+        separator = ",\n"
+    sys.stdout.write("]\n" if separator != "[" else "[]\n")
+
+
+QUERY_FORMATS = {"table": as_table, "csv": rows_as_csv, "json": rows_as_json}
+
+
+def fetched(cursor: Any, size: int = 1000) -> Iterator[tuple[Any, ...]]:
+    """The rows of a DuckDB cursor, a thousand at a time."""
+    while rows := cursor.fetchmany(size):
+        yield from rows
+
+
+def text(value: Any) -> str:
+    """A value in a cell."""
+    match value:
+        case None:
+            return "NULL"
+        case datetime():
+            return value.isoformat(sep=" ").removesuffix("+00:00")
+        case bytes():
+            return value.hex(" ")
+        case list() | dict():
+            return json.dumps(_jsonable(value), ensure_ascii=False)
+        case _:
+            return str(value)
+
+
+def ago(seconds: float | None) -> str:
+    """A duration as people say it: `3 h 20 min`."""
+    if seconds is None:
+        return "–"  # noqa: RUF001
+    minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86400)
+    if days:
+        return f"{days} d {hours % 24} h"
+    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
+
+
+def size(count: float) -> str:
+    """Bytes as people read them: `1.4 GB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+
+
+def _csv_field(value: Any) -> str:
+    if value is None:
+        return ""
+    field = text(value)
+    return '"' + field.replace('"', '""') + '"' if not field or any(mark in field for mark in ',"\r\n') else field
+
+
+def _jsonable(value: Any) -> Any:
+    match value:
+        case list() | tuple():
+            return [_jsonable(one) for one in value]
+        case Mapping():
+            return {str(key): _jsonable(one) for key, one in value.items()}
+        case None | bool() | int() | float() | str():
+            return value
+        case _:
+            return _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case datetime():
+            return value.isoformat().removesuffix("+00:00") + "Z"
+        case timedelta():
+            return value.total_seconds()
+        case date():
+            return value.isoformat()
+        case bytes():
+            return value.hex()
+        case _:
+            return str(value)
