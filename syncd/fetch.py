@@ -1,0 +1,162 @@
+"""Bytes from far away to our disk: resumable, whole or not there, with the memory of one block.
+
+A part grows as `<path>.partial`; what it may be resumed with (the far side's validator and length) lies in
+`<path>.partial.json`, written before the first byte. Only a file that is complete and synced is renamed to
+`path`, so a file of that name is whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from syncd.errors import TryAgain
+from syncd.model import Body, Landed, Part
+from syncd.retry import Advanced
+
+BLOCK = 1 << 20
+HEADWAY = 64 << 10  # bytes that must have come for a broken connection to count as progress
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+Open = Callable[[Part, int, str], AbstractContextManager[Body]]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a partial file may be resumed with: the far side's validator, and the length of the whole."""
+
+    tag: str = ""
+    total: int | None = None
+
+
+def land(open: Open, part: Part, path: Path, *, progress: Callable[[int], None] | None = None) -> Landed:
+    """Have the part's bytes at `path`, durably. Repeating goes on where it ended; a file that is there stays.
+
+    `progress` gets the size of each new block; what it raises passes through and leaves a part to resume. One caller
+    at a time for a path. TryAgain: cut, or our disk is full. Errors of `open` pass through.
+    """
+    if path.exists():
+        return landed(path)
+    try:
+        make_folder(path.parent)
+        size, digest = _complete(open, part, path, progress or (lambda size: None))
+        Path(f"{path}.partial").replace(path)
+        sync_folder(path.parent)
+        Path(f"{path}.partial.json").unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        hint = f"free space on the disk of {path.parent}; it goes on by itself"
+        raise TryAgain(f"part {part.name}: the disk is full", hint=hint) from error
+    return Landed(str(path), size, digest)
+
+
+def landed(path: Path) -> Landed:
+    """What lies at `path`, measured anew: no note beside it could be torn or stale."""
+    digest = hashlib.sha256()
+    size = _hash(path, digest)
+    return Landed(str(path), size, digest.hexdigest())
+
+
+def _complete(open: Open, part: Part, path: Path, progress: Callable[[int], None]) -> tuple[int, str]:
+    """Have every byte in the partial file, synced; their number and sha256."""
+    partial, note = Path(f"{path}.partial"), Path(f"{path}.partial.json")
+    mark = _read(note)
+    had = partial.stat().st_size if partial.exists() else 0
+    if had == mark.total:  # stopped between the last byte and the rename
+        return _synced(partial)
+    if not mark.tag or had > (mark.total or had):
+        had = 0  # without a validator nobody can tell whether the far side is still the same
+    with open(part, had, mark.tag if had else "") as body:
+        if body.start == 0:
+            _begin_anew(partial, note, Mark(body.tag, body.total))
+        elif body.start != had or body.tag != mark.tag or mark.total not in (None, body.total):
+            note.unlink()
+            raise TryAgain(f"part {part.name} changed while it was fetched", hint="it is fetched again, whole")
+        return _append(body, part, partial, had, progress)
+
+
+def _append(body: Body, part: Part, partial: Path, had: int, progress: Callable[[int], None]) -> tuple[int, str]:
+    """Add the body to what is there, and sync it."""
+    digest, size = hashlib.sha256(), body.start
+    with os.fdopen(os.open(partial, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o600), "ab", BLOCK) as file:
+        _hash(partial, digest)
+        try:
+            for block in body:
+                file.write(block)
+                digest.update(block)
+                size += len(block)
+                progress(len(block))
+        except TryAgain as error:
+            if size - had < HEADWAY:
+                raise
+            raise Advanced(str(error), hint=error.hint, after=error.after) from error
+        if body.total is not None and size != body.total:
+            message = f"part {part.name}: {size} bytes came, but {body.total} were promised"
+            raise (Advanced if had + HEADWAY <= size < body.total else TryAgain)(message, hint="it goes on by itself")
+        file.flush()
+        os.fsync(file.fileno())
+    return size, digest.hexdigest()
+
+
+def _begin_anew(partial: Path, note: Path, mark: Mark) -> None:
+    """Drop what is there; the mark is down before the first byte that it speaks of."""
+    if partial.exists():
+        partial.unlink()
+        sync_folder(partial.parent)  # else a power cut could leave the old bytes beside the new mark
+    torn = note.with_suffix(".torn")
+    with os.fdopen(os.open(torn, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(orjson.dumps({"tag": mark.tag, "total": mark.total}))
+    torn.replace(note)
+
+
+def _read(note: Path) -> Mark:
+    """The mark, or one that resumes nothing when it is missing or torn."""
+    try:
+        match orjson.loads(note.read_bytes()):
+            case {"tag": str(tag), "total": int() | None as total}:
+                return Mark(tag, total)
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        pass
+    return Mark()
+
+
+def _synced(partial: Path) -> tuple[int, str]:
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    whole = landed(partial)
+    return whole.bytes, whole.sha256
+
+
+def _hash(path: Path, digest: hashlib._Hash) -> int:
+    """Feed the file to `digest`; its size."""
+    size = 0
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+            size += len(block)
+    return size
+
+
+def make_folder(folder: Path) -> None:
+    """Have the folder, and those above it, for our eyes only and durably."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder outlive a power cut."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
