@@ -5,7 +5,7 @@ All instants carry UTC, all sizes are bytes. A value that is pickled or printed 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -192,14 +192,23 @@ class Destination(Protocol):
     def scope(self, source: str, declared: Scope) -> Scope:
         """`declared`, with what loaded runs have taught us: widened types, learned columns, names given."""
 
-    def stage(self, run: Run, part: str, landed: Landed, batches: Iterable[Batch]) -> Staged:
+    def stage(self, run: Run, scope: Scope, part: str, landed: Landed, batches: Iterable[Batch]) -> Staged:
         """Make one part durable, out of sight. Any thread, any order. Repeating replaces.
 
         Holds one batch at a time; errors of `batches` pass through; a full disk is TryAgain.
         """
 
-    def commit(self, ready: Sequence[tuple[Run, Sequence[Staged]]]) -> None:
+    def commit(self, ready: Sequence[tuple[Run, Sequence[Staged]]]) -> object:
         """Show whole runs in one step that outlives a power cut. Repeating changes nothing.
 
         One thread at a time. An empty sequence of parts is a run without rows. StartOver: a file is gone.
         """
+
+    def loaded(self, source: str) -> frozenset[str]:
+        """Ids of the runs that are shown, or superseded by one that is."""
+
+    def record_jobs(self, source: str, jobs: Iterable[Job]) -> None:
+        """Show what the jobs on offer are."""
+
+    def sweep(self, source: str, now: datetime, keep: Mapping[tuple[str, str, str], Staged]) -> None:
+        """Remove what no reader and no run needs; `keep` is staged, to be committed yet."""

@@ -1,0 +1,144 @@
+"""The lake: Parquet files that stay, and `warehouse.duckdb`, which says what of them is loaded.
+
+The rename of the catalogue is the one commit point; everything else here is repeatable.
+"""
+
+# ruff: noqa: S608 - names are ours, values are bound
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from syncd.destinations.lake import disk
+from syncd.destinations.lake.catalogue import REPAIR, Catalogue, columns_of, forget_torn, publication, reading, utc
+from syncd.destinations.lake.commit import Committed, Ready, apply, prove
+from syncd.destinations.lake.learn import learned
+from syncd.destinations.lake.paths import CATALOGUE, LAKE, TEMPORARY
+from syncd.destinations.lake.show import show_all
+from syncd.destinations.lake.stage import stage
+from syncd.destinations.lake.sweep import NAMED, forget_files, remove_orphans
+from syncd.errors import ConfigError
+from syncd.model import Batch, Job, Landed, Run, Scope, Staged
+
+RUNS: tuple[str, ...] = ("source", "run", "job", "scope", "format", "period_start", "period_end", "completed_at")
+RUNS += ("loaded_at", "parts", "rows", "rejected", "bytes", "status")
+JOBS = ("source", "job", "name", "scope", "format", "frequency", "filters", "fields", "state")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Lake:
+    """A Destination on a local disk. Call `start` once, with data_dir to ourselves; reading needs none."""
+
+    def __init__(
+        self, data_dir: Path, *, keep_superseded: timedelta = timedelta(days=7), clock: Callable[[], datetime] = _now
+    ) -> None:
+        self.home = data_dir.absolute()
+        self._keep_superseded = keep_superseded
+        self._clock = clock
+        self._declared: dict[tuple[str, str], Scope] = {}
+
+    def start(self) -> None:
+        """Have a catalogue that fits this folder, and none of what a stop left half done."""
+        with disk.trouble(f"opening {self.home}"):
+            disk.make_folder(self.home / LAKE)
+            forget_torn(self.home)
+            for torn in (self.home / LAKE).rglob(f".*{TEMPORARY}"):
+                torn.unlink(missing_ok=True)
+        if not (self.home / CATALOGUE).exists():
+            if next((self.home / LAKE).rglob("*.parquet"), None):
+                raise ConfigError(f"{self.home / CATALOGUE} is gone, but its lake is there", hint=REPAIR)
+            with self._publication():
+                return
+        if self._read("SELECT 1 FROM _syncd.published WHERE root <> ?", str(self.home)):
+            with self._publication() as catalogue:
+                show_all(catalogue, self.home)
+
+    def scope(self, source: str, declared: Scope) -> Scope:
+        """`declared`, with what loaded runs have taught. The next commit of this scope writes the declaration down."""
+        self._declared[source, declared.name] = declared
+        known = columns_of(self._read, source, declared.name)
+        return replace(declared, columns=tuple(learned(known, declared.columns, ())))
+
+    def stage(
+        self, run: Run, scope: Scope, part: str, landed: Landed, batches: Iterable[Batch], generation: int = 1
+    ) -> Staged:
+        """Make one part durable, out of sight; a generation above 1 leaves the files of those below alone."""
+        return stage(self.home, run, scope, part, landed, batches, generation)
+
+    def commit(self, ready: Sequence[Ready]) -> Committed:
+        """Show whole runs in one step; runs that are loaded already change nothing."""
+        loaded = {source: self.loaded(source) for source in {run.source for run, _ in ready}}
+        new = {(run.source, run.id): (run, parts) for run, parts in ready if run.id not in loaded[run.source]}
+        if not new:
+            return Committed()
+        with disk.trouble("proving the staged files"):
+            prove(self.home, new.values())
+        with self._publication() as catalogue:
+            return apply(catalogue, self.home, list(new.values()), self._declared, self._clock())
+
+    def loaded(self, source: str) -> frozenset[str]:
+        """Ids of the runs that are loaded or superseded."""
+        return frozenset(run for (run,) in self._read("SELECT run FROM _syncd.runs WHERE source = ?", source))
+
+    def runs(self) -> list[dict[str, Any]]:
+        """The rows of `_syncd.runs`; instants are UTC without a zone, as in the table."""
+        return self._rows(RUNS, "runs")
+
+    def jobs(self) -> list[Job]:
+        """Every job that was ever on offer, as it was seen last."""
+        rows = self._rows(JOBS, "jobs")
+        return [Job(**{"id" if name == "job" else name: value for name, value in row.items()}) for row in rows]
+
+    def record_jobs(self, source: str, jobs: Iterable[Job]) -> None:
+        """Write down the jobs on offer. Publishes only when something about one is new: `seen_at` alone can wait."""
+        known = set(self.jobs())
+        new = {job.id: job for job in jobs if job not in known}
+        if not new:
+            return
+        seen_at = utc(self._clock())
+        with self._publication() as catalogue:
+            catalogue.forget("jobs", [{"source": source, "job": job} for job in new])
+            catalogue.insert("jobs", [_job_row(job, seen_at) for job in new.values()])
+
+    def sweep(self, source: str, now: datetime, keep: Mapping[Any, Staged]) -> None:
+        """Remove what nobody needs: files let go long enough ago, and old files that neither we nor `keep` name."""
+        due = utc(now - self._keep_superseded)
+        expired = "source = ? AND NOT keep AND let_go_at <= ?"
+        if self._read(f"SELECT 1 FROM _syncd.let_go WHERE {expired} LIMIT 1", source, due):
+            with self._publication() as catalogue:
+                forget_files(catalogue, self.home, expired, [source, due])
+        with disk.trouble("sweeping the lake"):
+            named = {path for (path,) in self._read(NAMED, source, source)}
+            for staged in keep.values():
+                named |= {staged.rejects, *(file.path for file in staged.files)}
+            remove_orphans(self.home, source, named, now)
+
+    @contextmanager
+    def _publication(self) -> Iterator[Catalogue]:
+        with publication(self.home) as catalogue:
+            yield catalogue
+            ((generation,),) = catalogue.execute("SELECT coalesce(max(generation), 0) FROM _syncd.published")
+            catalogue.execute("DELETE FROM _syncd.published")
+            row = {"generation": generation + 1, "published_at": utc(self._clock()), "root": str(self.home)}
+            catalogue.insert("published", [row])
+
+    def _read(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        if not (self.home / CATALOGUE).exists():  # before the first start
+            return []
+        with reading(self.home) as catalogue:
+            return catalogue.execute(sql, *values)
+
+    def _rows(self, names: Sequence[str], table: str) -> list[dict[str, Any]]:
+        chosen = ", ".join(f'"{name}"' for name in names)
+        return [dict(zip(names, row, strict=True)) for row in self._read(f"SELECT {chosen} FROM _syncd.{table}")]
+
+
+def _job_row(job: Job, seen_at: datetime) -> dict[str, Any]:
+    return {name: getattr(job, "id" if name == "job" else name) for name in JOBS} | {"seen_at": seen_at}

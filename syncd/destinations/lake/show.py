@@ -1,0 +1,157 @@
+"""The views that the catalogue must have, compared with those it has; what differs is written."""
+
+# ruff: noqa: S608 - names are ours or quoted, values are bound
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from syncd.destinations.lake import views
+from syncd.destinations.lake.catalogue import Catalogue, columns_of
+from syncd.model import Column
+from syncd.types import Type
+
+LIVE = "_syncd.files JOIN _syncd.runs USING (source, scope, run) WHERE source = ? AND scope = ? AND status = 'loaded'"
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the catalogue knows of a scope, as its views need it."""
+
+    source: str
+    scope: str
+    view: str
+    merge_keys: list[list[str]]
+    columns: list[Column]
+    layouts: dict[str, tuple[Column, ...]]  # of its files
+    jobs: list[str]
+    names: dict[tuple[str, str], str]  # of the derived views of the source
+
+
+def show_all(catalogue: Catalogue, home: Path, source: str | None = None) -> None:
+    """Have every view as it must be: after a move, or when a new scope may have the name of a derived view."""
+    for of, scope in catalogue.execute("SELECT source, scope FROM _syncd.scopes"):
+        if source in (None, of):
+            show(catalogue, home, of, scope)
+    if source is None:
+        show_rejected(catalogue, home)
+
+
+def show(catalogue: Catalogue, home: Path, source: str, scope: str, touched: Collection[str] | None = None) -> None:
+    """Have the views of a scope as they must be. `touched`: only these jobs' files changed, and no column did."""
+    known = _known(catalogue, source, scope)
+    wanted = [_files_view(catalogue, home, known, job) for job in (known.jobs if touched is None else touched)]
+    wanted += [*_views(known), *_latest(catalogue, known)]
+    rows = catalogue.execute(
+        'SELECT "schema", "view", digest FROM _syncd.views WHERE source = ? AND scope = ?', source, scope
+    )
+    have = {(schema, name): digest for schema, name, digest in rows}
+    stay = {(view.schema, view.name) for view in wanted}
+    stay |= {key for key in have if key[0] == views.HIDDEN}  # of a job that wasn't touched
+    new = [view for view in wanted if have.get((view.schema, view.name)) != view.digest]
+    changed = [*(have.keys() - stay), *((view.schema, view.name) for view in new)]
+    for schema, name in changed:
+        catalogue.execute(f"DROP VIEW IF EXISTS {views.quoted(schema)}.{views.quoted(name)}")
+    catalogue.execute(f"CREATE SCHEMA IF NOT EXISTS {views.quoted(source)}")
+    for view in new:
+        catalogue.execute(f"CREATE VIEW {views.quoted(view.schema)}.{views.quoted(view.name)} AS {view.sql}")
+    of = {"source": source, "scope": scope}
+    catalogue.forget("views", [of | {"schema": schema, "view": name} for schema, name in changed])
+    catalogue.insert("views", [of | {"schema": view.schema, "view": view.name, "digest": view.digest} for view in new])
+
+
+def show_rejected(catalogue: Catalogue, home: Path) -> None:
+    """Have `_syncd.rejected` over the files that there are."""
+    rows = catalogue.execute("SELECT rejects FROM _syncd.parts WHERE rejects <> '' ORDER BY ALL")
+    listed = views.rejected_sql([path for (path,) in rows], str(home))
+    catalogue.execute(f"CREATE OR REPLACE VIEW _syncd.rejected AS {listed}")
+
+
+def refused(catalogue: Catalogue, source: str) -> list[str]:
+    """Derived views that can't be made: a scope has their name."""
+    return views.derived(_jobs(catalogue, source))[1]
+
+
+def spell(columns: Iterable[Column]) -> str:
+    """A layout as text: equal for files that one group of a view can read."""
+    return orjson.dumps([[column.name, str(column.type.plain), column.source_name] for column in columns]).decode()
+
+
+def _unspell(spelled: str) -> tuple[Column, ...]:
+    return tuple(Column(name, Type.parse(kind), source_name) for name, kind, source_name in orjson.loads(spelled))
+
+
+def _jobs(catalogue: Catalogue, source: str) -> dict[str, list[str]]:
+    """Jobs by the name of their scope's view."""
+    rows = catalogue.execute(
+        'SELECT DISTINCT "view", job FROM _syncd.scopes JOIN _syncd.runs USING (source, scope) '
+        "WHERE source = ? ORDER BY ALL",
+        source,
+    )
+    jobs: dict[str, list[str]] = {}
+    for view, job in rows:
+        jobs.setdefault(view, []).append(job)
+    return jobs
+
+
+def _known(catalogue: Catalogue, source: str, scope: str) -> Known:
+    ((view, merge_keys),) = catalogue.execute(
+        'SELECT "view", merge_keys FROM _syncd.scopes WHERE source = ? AND scope = ?', source, scope
+    )
+    layouts = catalogue.execute(
+        "SELECT layout, columns FROM _syncd.layouts WHERE layout IN "
+        "(SELECT layout FROM _syncd.files WHERE source = ? AND scope = ?)",
+        source,
+        scope,
+    )
+    jobs = _jobs(catalogue, source)
+    return Known(
+        source,
+        scope,
+        view,
+        orjson.loads(merge_keys),
+        columns_of(catalogue.execute, source, scope),
+        {layout: _unspell(spelled) for layout, spelled in layouts},
+        jobs[view],
+        views.derived(jobs)[0],
+    )
+
+
+def _files_view(catalogue: Catalogue, home: Path, known: Known, job: str) -> views.View:
+    rows = catalogue.execute(
+        f"SELECT path, run, loaded_at, layout FROM {LIVE} AND job = ? ORDER BY date, path",
+        known.source,
+        known.scope,
+        job,
+    )
+    listed = views.files_sql(known.columns, [views.LiveFile(*row) for row in rows], known.layouts, str(home))
+    return _view(known, views.HIDDEN, views.files_view(known.source, known.scope, job), listed)
+
+
+def _views(known: Known) -> list[views.View]:
+    """The scope itself, then what each of its jobs delivers."""
+    wishes = [(known.view, known.jobs)]
+    wishes += [(known.names.get((known.view, f"@{job}"), ""), [job]) for job in known.jobs]
+    return [
+        _view(known, known.source, name, views.scope_sql(known.columns, known.source, known.scope, jobs))
+        for name, jobs in wishes
+        if name
+    ]
+
+
+def _latest(catalogue: Catalogue, known: Known) -> list[views.View]:
+    live = catalogue.execute(f"SELECT layout, bool_and(dated) FROM {LIVE} GROUP BY layout", known.source, known.scope)
+    key = views.merge_key(known.merge_keys, known.columns, [known.layouts[layout] for layout, _ in live])
+    name = known.names.get((known.view, ""))
+    if not key or not name:
+        return []
+    over = f"{views.quoted(known.source)}.{views.quoted(known.view)}"
+    dated = all(dated for _, dated in live)
+    return [_view(known, known.source, name, views.latest_sql(known.columns, over, key, dated=dated))]
+
+
+def _view(known: Known, schema: str, name: str, sql: str) -> views.View:
+    return views.View(schema, name, sql, tuple(f"{one.name} {one.type.plain}" for one in known.columns))

@@ -1,0 +1,340 @@
+"""One part as durable Parquet that nobody sees yet.
+
+A file has one layout: batches that fit no layout so far open a further one, so nothing is written twice. All is written
+under temporary names; the renames come last, and repeating them replaces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, date
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from syncd.destinations.lake import disk
+from syncd.destinations.lake.naming import LINEAGE, given
+from syncd.destinations.lake.paths import part_path, rejects_path, temporary
+from syncd.errors import StartOver
+from syncd.model import Batch, Column, File, Landed, Rejected, Run, Scope, Staged
+from syncd.types import arrow, join
+
+FOOTER = b"syncd"  # the key of what a file says about itself: the catalogue can be rebuilt from the lake alone
+TALLIES = b"syncd_part"  # the same for its whole part, known when the part ends
+ROW_GROUP_ROWS = 122_880  # DuckDB's own; a thread reads one at a time
+ROW_GROUP_BYTES = 32 << 20
+HELD_BYTES = 64 << 20  # of rows that wait for their row group, all files of a part together
+OPEN_FILES = 64  # of one part; the one that waited longest is closed before another opens
+SAMPLES = 3
+FORMAT: dict[str, Any] = dict(compression="zstd", compression_level=1, version="2.6", store_schema=False)
+REJECTED = pa.schema(
+    dict.fromkeys(("source", "scope", "run", "part"), pa.string())
+    | {"row": pa.int64(), "byte_offset": pa.int64(), "reason": pa.string(), "raw": pa.binary()}
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns of a file. `columns` bear the names in the file; the vendor's spelling tells them apart."""
+
+    columns: tuple[Column, ...] = ()
+
+    def fits(self, columns: Iterable[Column]) -> bool:
+        """Each of these can be written here as it is; those that lack are null."""
+        here = {column.source_name: column.type for column in self.columns}
+        return all(here.get(column.source_name) == column.type.plain for column in columns)
+
+    def grown(self, columns: Iterable[Column], reserved: Iterable[str]) -> Layout:
+        """This one with these columns added, or stored as these types now."""
+        kept = {column.source_name: column for column in self.columns}
+        taken = {*reserved, *(column.name.lower() for column in self.columns)}
+        for column in columns:
+            known = kept.get(column.source_name)
+            name = known.name if known else given(column.name, taken)
+            taken.add(name.lower())
+            kept[column.source_name] = Column(name, column.type.plain, column.source_name, column.origin)
+        return Layout(tuple(kept.values()))
+
+    def rows(self, batch: Batch) -> pa.RecordBatch:
+        """The batch's rows in this layout."""
+        here = {column.source_name: at for at, column in enumerate(batch.columns)}
+        names, arrays = ["_syncd_row"], [batch.rows.column(batch.rows.num_columns - 1)]
+        for column in self.columns:
+            kind, at = arrow(column.type), here.get(column.source_name)
+            array = pa.nulls(batch.rows.num_rows, kind) if at is None else batch.rows.column(at)
+            names.append(column.name)
+            arrays.append(array if array.type.equals(kind) else array.cast(kind))
+        return pa.RecordBatch.from_arrays(arrays, names=names)
+
+
+def event_dates(batch: Batch, scope: Scope, run: Run) -> tuple[pa.Array, pa.Array]:
+    """For each row the partition, and whether it is the event's own date.
+
+    Mobile clocks are wild: a date outside [period start - 2 days, period end + 1 day] is none, and where there is none
+    the row goes to the first day of the period.
+    """
+    first, rows = run.start.date(), batch.rows
+    dates = pa.nulls(rows.num_rows, pa.date32())
+    at = {column.name: index for index, column in enumerate(batch.columns) if column.type.kind in ("date", "timestamp")}
+    for name in scope.event_time:
+        if name in at:
+            dates = pc.coalesce(dates, rows.column(at[name]).cast(pa.date32()))
+    early, late = pa.scalar(_shifted(first, -2)), pa.scalar(_shifted(run.end.date(), 1))
+    own = pc.fill_null(pc.and_(pc.greater_equal(dates, early), pc.less_equal(dates, late)), False)
+    return pc.if_else(own, dates, pa.scalar(first)), own
+
+
+def _shifted(day: date, days: int) -> date:
+    return date.fromordinal(min(max(day.toordinal() + days, 1), date.max.toordinal()))
+
+
+@dataclass
+class _Open:
+    """A file that is being written."""
+
+    path: str
+    date: str
+    layout: Layout
+    temporary: Path
+    stream: BinaryIO
+    writer: pq.ParquetWriter
+    held: list[pa.RecordBatch] = field(default_factory=list)
+    held_bytes: int = 0
+    held_rows: int = 0
+    rows: int = 0
+    dated: bool = True
+
+    def hold(self, rows: pa.RecordBatch, dated: bool) -> None:
+        self.held.append(rows)
+        self.held_bytes += rows.nbytes
+        self.held_rows += rows.num_rows
+        self.dated = self.dated and dated
+
+    @property
+    def is_full(self) -> bool:
+        return self.held_rows >= ROW_GROUP_ROWS or self.held_bytes >= ROW_GROUP_BYTES
+
+
+class Staging:
+    """One part on its way into files. Call `add` for each batch, then `finish`; leave with `drop` in any case."""
+
+    def __init__(self, root: Path, run: Run, scope: Scope, part: str, landed: Landed, generation: int) -> None:
+        self._root, self._run, self._scope, self._part = root, run, scope, part
+        self._landed, self._generation = landed, generation
+        self._layouts: list[Layout] = []
+        self._open: dict[tuple[int, str], _Open] = {}  # the one used last stands last
+        self._numbers: dict[str, int] = {}
+        self._closed: list[_Open] = []
+        self._rejects: _Open | None = None
+        self._samples: list[Rejected] = []
+        self._columns: dict[str, Column] = {}
+        self._tally = dict(lines=0, rows=0, rejected=0, blank=0)
+        # hive_partitioning takes every `key=value` folder for a column, and lets it hide the file's own
+        keys = (name.partition("=")[0].lower() for name in root.parts if "=" in name)
+        self._reserved = {*LINEAGE, *keys}
+
+    def add(self, batch: Batch) -> None:
+        """Take one batch; it is written when its row group is full."""
+        for key, more in dict(
+            lines=batch.lines, rows=batch.rows.num_rows, rejected=len(batch.rejected), blank=batch.blank
+        ).items():
+            self._tally[key] += more
+        for column in (*batch.columns, *batch.nulls):
+            known = self._columns.get(column.source_name, column)
+            self._columns[column.source_name] = Column(
+                known.name, join(known.type, column.type), known.source_name, known.origin, known.description
+            )
+        if batch.rows.num_rows:
+            self._add_rows(batch)
+        if batch.rejected:
+            self._reject(batch.rejected)
+
+    def finish(self) -> Staged:
+        """Make it all durable. StartOver when what was written isn't what was handed in."""
+        tally = self._tally
+        if tally["lines"] != tally["rows"] + tally["rejected"] + tally["blank"]:
+            raise StartOver(f"{self._run.name}, part {self._part}: the lines don't add up: {tally}")
+        while self._open:
+            self._close(self._open.popitem()[1])
+        written = sum(_footer_rows(file.temporary) for file in self._closed)
+        if written != tally["rows"]:
+            raise StartOver(f"{self._run.name}, part {self._part}: {tally['rows']} rows, but {written} were written")
+        if self._rejects:
+            self._shut(self._rejects)
+        files = tuple(self._settled(file) for file in sorted(self._closed, key=lambda file: file.path))
+        rejects = self._settled(self._rejects).path if self._rejects else ""
+        for folder in {(self._root / path).parent for path in [*(file.path for file in files), rejects] if path}:
+            disk.sync(folder)
+        return Staged(
+            self._part,
+            files,
+            rejects,
+            self._landed.bytes,
+            self._landed.sha256,
+            **tally,
+            columns=tuple(self._columns.values()),
+            samples=tuple(self._samples),
+        )
+
+    def drop(self) -> None:
+        """Leave no file open and none under a temporary name."""
+        for file in [*self._open.values(), *self._closed, *filter(None, [self._rejects])]:
+            with ExitStack() as after:  # a full disk may refuse even the closing
+                after.callback(file.temporary.unlink, missing_ok=True)
+                after.callback(file.stream.close)
+                file.writer.is_open = False  # no footer is wanted: the file goes
+
+    def _add_rows(self, batch: Batch) -> None:
+        layout = self._layout(batch.columns)
+        rows = self._layouts[layout].rows(batch)
+        dates, own = event_dates(batch, self._scope, self._run)
+        by_day = pc.value_counts(dates)
+        if len(by_day) == 1:
+            self._hold(layout, dates[0].as_py(), rows, pc.all(own).as_py())
+            return
+        order = pc.sort_indices(dates)  # stable: rows of a day keep their order
+        at = 0
+        for count in sorted(by_day.to_pylist(), key=lambda count: count["values"]):
+            here = order.slice(at, count["counts"])  # taken, not sliced: a slice would keep the whole batch in memory
+            self._hold(layout, count["values"], rows.take(here), pc.all(own.take(here)).as_py())
+            at += count["counts"]
+
+    def _layout(self, columns: Sequence[Column]) -> int:
+        for at in reversed(range(len(self._layouts))):
+            if self._layouts[at].fits(columns):
+                return at
+        latest = self._layouts[-1] if self._layouts else Layout()
+        self._layouts.append(latest.grown(columns, self._reserved))
+        return len(self._layouts) - 1
+
+    def _hold(self, layout: int, day: date, rows: pa.RecordBatch, dated: bool) -> None:
+        key = (layout, day.isoformat())
+        file = self._open.pop(key, None) or self._opened(*key)
+        self._open[key] = file
+        file.hold(rows, dated)
+        if file.is_full:
+            self._flush(file)
+        while sum(one.held_bytes for one in self._open.values()) > HELD_BYTES:
+            self._flush(max(self._open.values(), key=lambda one: one.held_bytes))
+
+    def _opened(self, number: int, day: str) -> _Open:
+        while len(self._open) >= OPEN_FILES:
+            oldest = next(iter(self._open))
+            self._close(self._open.pop(oldest))
+        self._numbers[day] = self._numbers.get(day, 0) + 1
+        path = part_path(self._run, self._part, day, self._generation, self._numbers[day])
+        layout = self._layouts[number]
+        fields = [(column.name, arrow(column.type)) for column in layout.columns]
+        text = pa.dictionary(pa.int32(), pa.string())
+        fields += [(name, text) for name in ("_syncd_run", "_syncd_job", "_syncd_part")]
+        fields += [("_syncd_row", pa.int64()), ("_syncd_completed_at", pa.timestamp("us"))]
+        said = {FOOTER: _footer(self._run, self._scope, self._part, self._generation, layout)}
+        return self._writer(path, day, layout, pa.schema(fields, metadata=said))
+
+    def _writer(self, path: str, day: str, layout: Layout, schema: pa.Schema) -> _Open:
+        hidden = self._root / temporary(path)
+        disk.make_folder(hidden.parent)
+        stream = hidden.open("wb", buffering=1 << 20)
+        return _Open(path, day, layout, hidden, stream, pq.ParquetWriter(stream, schema, **FORMAT))
+
+    def _flush(self, file: _Open) -> None:
+        if not file.held:
+            return
+        rows = pa.Table.from_batches(file.held)
+        count = rows.num_rows
+        file.held, file.held_bytes, file.held_rows = [], 0, 0
+        file.rows += count
+        columns = {name: rows.column(name) for name in rows.column_names}
+        for name, text in [
+            ("_syncd_run", self._run.id),
+            ("_syncd_job", self._run.job),
+            ("_syncd_part", self._part),
+        ]:
+            codes = pa.repeat(pa.scalar(0, pa.int32()), count)
+            columns[name] = pa.chunked_array([pa.DictionaryArray.from_arrays(codes, pa.array([text]))])
+        instant = pa.scalar(self._run.completed_at.astimezone(UTC).replace(tzinfo=None), pa.timestamp("us"))
+        columns["_syncd_completed_at"] = pa.chunked_array([pa.repeat(instant, count)])
+        arranged = pa.Table.from_arrays([columns[name] for name in file.writer.schema.names], schema=file.writer.schema)
+        file.writer.write_table(arranged, row_group_size=count)
+
+    def _close(self, file: _Open) -> None:
+        self._closed.append(file)
+        self._flush(file)
+        self._shut(file)
+
+    def _shut(self, file: _Open) -> None:
+        whole = {**self._tally, "bytes": self._landed.bytes, "sha256": self._landed.sha256}
+        whole["columns"] = [_spelled(column) for column in self._columns.values()]
+        whole["files"] = sum(self._numbers.values())
+        file.writer.add_key_value_metadata({TALLIES: orjson.dumps(whole)})
+        file.writer.close()
+        file.stream.flush()
+        disk.sync(file.temporary)
+        file.stream.close()
+
+    def _settled(self, file: _Open) -> File:
+        final = self._root / file.path
+        size = file.temporary.stat().st_size
+        file.temporary.replace(final)
+        return File(file.path, file.date, file.rows, size, file.layout.columns, file.dated)
+
+    def _reject(self, rejected: Sequence[Rejected]) -> None:
+        if self._rejects is None:
+            path = rejects_path(self._run, self._part, self._generation)
+            said = {FOOTER: _footer(self._run, self._scope, self._part, self._generation, Layout())}
+            self._rejects = self._writer(path, "", Layout(), REJECTED.with_metadata(said))
+        self._samples += rejected[: SAMPLES - len(self._samples)]
+        run = self._run
+        columns = [[value] * len(rejected) for value in (run.source, run.scope, run.id, self._part)]
+        columns += [[getattr(one, name) for one in rejected] for name in ("row", "byte_offset", "reason", "raw")]
+        arrays = [pa.array(values, kind.type) for values, kind in zip(columns, REJECTED, strict=True)]
+        self._rejects.writer.write_table(pa.Table.from_arrays(arrays, schema=self._rejects.writer.schema))
+        self._rejects.rows += len(rejected)
+
+
+def stage(
+    root: Path, run: Run, scope: Scope, part: str, landed: Landed, batches: Iterable[Batch], generation: int
+) -> Staged:
+    """Write the part; errors of `batches` pass through, those of the disk are TryAgain, and neither leaves a file."""
+    staging = Staging(root, run, scope, part, landed, generation)
+    try:
+        for batch in batches:
+            with disk.trouble(f"{run.name}, part {part}"):
+                staging.add(batch)
+        with disk.trouble(f"{run.name}, part {part}"):
+            return staging.finish()
+    finally:
+        staging.drop()
+
+
+def _footer_rows(path: Path) -> int:
+    return int(pq.read_metadata(path).num_rows)
+
+
+def _footer(run: Run, scope: Scope, part: str, generation: int, layout: Layout) -> bytes:
+    whole = asdict(run)
+    whole.pop("ref")  # opaque, and maybe as good as a secret
+    return orjson.dumps(
+        {
+            "run": whole,
+            "part": part,
+            "generation": generation,
+            "layout": [_spelled(column) for column in layout.columns],
+            "scope": {
+                "merge_keys": scope.merge_keys,
+                "event_time": scope.event_time,
+                "snapshot": scope.snapshot,
+                "columns": [_spelled(column) for column in scope.columns if column.origin == "declared"],
+            },
+        }
+    )
+
+
+def _spelled(column: Column) -> list[str]:
+    return [column.name, str(column.type), column.source_name, column.origin, column.description]

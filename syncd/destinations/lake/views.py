@@ -1,0 +1,194 @@
+"""What readers see, as SQL: pure functions of columns, files and jobs.
+
+Layers, so that a commit rewrites only what it changes: one hidden view per job lists the job's files, in groups of one
+layout; `<scope>` is the union of its jobs' views and changes only with columns and jobs; `<scope>@<job>` and
+`<scope>_latest` stand on these. Any DuckDB from 1.1 on must bind the text.
+"""
+
+# ruff: noqa: S608 - names are ours or quoted, values are bound
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+
+from syncd.destinations.lake.naming import LINEAGE
+from syncd.model import Column
+from syncd.types import NULL, cast_sql, sql
+
+HIDDEN = "_syncd_files"  # the schema of the views that list files
+SHOWN_LINEAGE = {
+    "_syncd_run": "VARCHAR",
+    "_syncd_job": "VARCHAR",
+    "_syncd_part": "VARCHAR",
+    "_syncd_row": "BIGINT",
+    "_syncd_date": "DATE",
+    "_syncd_completed_at": "TIMESTAMP",
+    "_syncd_loaded_at": "TIMESTAMP",
+}
+assert tuple(SHOWN_LINEAGE) == LINEAGE
+
+
+@dataclass(frozen=True)
+class LiveFile:
+    """A file of a run that is loaded and not superseded."""
+
+    path: str  # from data_dir
+    run: str
+    loaded_at: datetime
+    layout: str  # files of one layout have the same columns
+
+
+@dataclass(frozen=True)
+class View:
+    """A view to have. `digest` changes when readers would see another shape or other files."""
+
+    schema: str
+    name: str
+    sql: str
+    shape: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        return sha256("\0".join((self.sql, *self.shape)).encode()).hexdigest()
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def text(value: str) -> str:
+    """An SQL literal; NUL, which DuckDB's parser takes for the end, is spelled out."""
+    return "'" + value.replace("'", "''").replace("\0", "' || chr(0) || '") + "'"
+
+
+def files_view(source: str, scope: str, job: str) -> str:
+    """The name of the hidden view with the files of a job; distinct also where names differ only in case."""
+    plain = f"{source}.{scope}@{job}"
+    if plain == plain.lower() and "\0" not in plain:
+        return plain
+    return f"{plain.replace(chr(0), '')}#{sha256(plain.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
+
+
+def files_sql(
+    columns: Sequence[Column], files: Sequence[LiveFile], layouts: Mapping[str, Sequence[Column]], root: str
+) -> str:
+    """The rows of these files under the scope's columns: a group for each layout, each column cast by name."""
+    groups: dict[str, list[LiveFile]] = {}
+    for file in files:
+        groups.setdefault(file.layout, []).append(file)
+    if not groups:
+        nothing = [f"CAST(NULL AS {sql(column.type)}) AS {quoted(column.name)}" for column in columns]
+        nothing += [f"CAST(NULL AS {kind}) AS {quoted(name)}" for name, kind in SHOWN_LINEAGE.items()]
+        return f"SELECT {', '.join(nothing)} WHERE false"
+    return " UNION ALL ".join(_group_sql(columns, layouts[one], group, root) for one, group in groups.items())
+
+
+def _group_sql(columns: Sequence[Column], layout: Sequence[Column], files: Sequence[LiveFile], root: str) -> str:
+    stored = {column.source_name: column for column in layout}
+    shown = []
+    for column in columns:
+        here = stored.get(column.source_name)
+        value = cast_sql(quoted(here.name), here.type, column.type) if here else cast_sql("", NULL, column.type)
+        shown.append(f"{value} AS {quoted(column.name)}")
+    shown += [quoted(name) for name in LINEAGE[:-1]]
+    shown.append(f"{_loaded_at(files)} AS {quoted(LINEAGE[-1])}")
+    paths = ", ".join(text(f"{_unglobbed(root)}/{file.path}") for file in files)
+    return (
+        f"SELECT {', '.join(shown)} FROM read_parquet([{paths}], "
+        "hive_partitioning = true, hive_types = {'_syncd_date': DATE}, union_by_name = false)"
+    )
+
+
+def _loaded_at(files: Sequence[LiveFile]) -> str:
+    """When a row's run was committed, which its file can't know.
+
+    An expression of `_syncd_run` costs nothing unless it is asked for; a join with `_syncd.runs` would cost every
+    query (10 M rows: +30 to +100 ms). The code of an enum is found by hash; a list takes it as its index.
+    """
+    known = {file.run: file.loaded_at for file in files}
+    if len(set(known.values())) == 1:
+        return f"TIMESTAMP '{next(iter(known.values())):%Y-%m-%d %H:%M:%S.%f}'"
+    instants = ",".join(str(_micros(instant)) for instant in known.values())
+    names = ", ".join(text(run) for run in known)
+    if any("\0" in run for run in known):
+        at = f"list_position([{names}], _syncd_run)"  # an enum takes literals only
+    else:
+        at = f"CAST(enum_code(CAST(_syncd_run AS ENUM({names}))) AS BIGINT) + 1"
+    return f"make_timestamp(list_extract(CAST(string_split('{instants}', ',') AS BIGINT[]), {at}))"
+
+
+def _micros(instant: datetime) -> int:
+    since = instant - datetime(1970, 1, 1)  # noqa: DTZ001 - the warehouse's instants are UTC without a zone
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def _unglobbed(root: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in root)
+
+
+def scope_sql(columns: Sequence[Column], source: str, scope: str, jobs: Sequence[str]) -> str:
+    """The rows of all these jobs."""
+    names = ", ".join(_names(columns))
+    views = (f"{quoted(HIDDEN)}.{quoted(files_view(source, scope, job))}" for job in jobs)
+    return " UNION ALL ".join(f"SELECT {names} FROM {view}" for view in views)
+
+
+def latest_sql(columns: Sequence[Column], view: str, key: Sequence[str], *, dated: bool) -> str:
+    """One row per key. With `dated` a filter on the day reads that day only."""
+    names = ", ".join(_names(columns))
+    window = ", ".join([*map(quoted, key), *(["_syncd_date"] if dated else [])])
+    order = ", ".join(f"{name} DESC" for name in ("_syncd_completed_at", "_syncd_run", "_syncd_part", "_syncd_row"))
+    ranked = f"SELECT {names}, row_number() OVER (PARTITION BY {window} ORDER BY {order}) AS _syncd_rank FROM {view}"
+    return f"SELECT {names} FROM ({ranked}) WHERE _syncd_rank = 1"
+
+
+def merge_key(
+    alternatives: Sequence[Sequence[str]], columns: Sequence[Column], layouts: Sequence[Sequence[Column]]
+) -> tuple[str, ...]:
+    """Names in the view of the best alternative whose columns every live file has; () when none is."""
+    named = {column.source_name: column.name for column in columns}
+    present = set(named)
+    for layout in layouts:
+        present &= {column.source_name for column in layout}
+    for key in alternatives:
+        if present.issuperset(key):
+            return tuple(named[source_name] for source_name in key)
+    return ()
+
+
+def _names(columns: Sequence[Column]) -> list[str]:
+    return [quoted(name) for name in (*(column.name for column in columns), *LINEAGE)]
+
+
+def derived(scopes: Mapping[str, Sequence[str]]) -> tuple[dict[tuple[str, str], str], list[str]]:
+    """Names of a source's derived views, by the scope's view and "@" + job, or "" for `_latest`; and those not made.
+
+    `scopes`: jobs by the name of the scope's view. A name that a scope has, or that came before, is not given.
+    """
+    taken = {scope.lower() for scope in scopes}
+    names: dict[tuple[str, str], str] = {}
+    refused = []
+    wishes = [((scope, ""), f"{scope}_latest") for scope in scopes]
+    wishes += [((scope, f"@{job}"), f"{scope}@{job}") for scope, jobs in scopes.items() for job in jobs]
+    for key, wish in wishes:
+        name = wish.replace("\0", "")
+        if name.lower() in taken:
+            refused.append(name)
+        else:
+            taken.add(name.lower())
+            names[key] = name
+    return names, refused
+
+
+def rejected_sql(paths: Sequence[str], root: str) -> str:
+    """`_syncd.rejected`: every rejected line, its bytes as they came."""
+    shape = dict(source="VARCHAR", scope="VARCHAR", run="VARCHAR", part="VARCHAR")
+    shape |= {"row": "BIGINT", "byte_offset": "BIGINT", "reason": "VARCHAR", "raw": "BLOB"}
+    if not paths:
+        return (
+            f"SELECT {', '.join(f'CAST(NULL AS {kind}) AS {quoted(name)}' for name, kind in shape.items())} WHERE false"
+        )
+    listed = ", ".join(text(f"{_unglobbed(root)}/{path}") for path in paths)
+    return f"SELECT {', '.join(map(quoted, shape))} FROM read_parquet([{listed}], hive_partitioning = false)"
