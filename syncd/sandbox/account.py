@@ -100,6 +100,7 @@ class Account:
         self.trouble = trouble
         self.today = _today(offer, now)  # made periods end here
         self.jobs: list[Job] = []
+        self.by_name: dict[str, Run] = {}
         self._random = Random(f"ids {offer.seed}")  # noqa: S311  # not for secrets
         self._next_job, self._next_run = 1372, 67226
         if offer.data:
@@ -110,7 +111,7 @@ class Account:
     @property
     def runs(self) -> list[Run]:
         """Every run of every job."""
-        return [run for job in self.jobs for run in job.runs]
+        return list(self.by_name.values())
 
     def new_job(self, **told: Any) -> Job:
         """Add a job under the next id."""
@@ -134,9 +135,11 @@ class Account:
         version = sum((run.start, run.end) == period for run in job.runs if run.state == "SUCCESS")
         began = completed_at - timedelta(minutes=2)
         run = Run(self._next_run, job, *period, began, completed_at, state, version=version)
-        rows = job.rows + job.rows * version // 10 if rows is None else rows
-        run.parts = self._parts(run, rows, job.parts if parts is None else parts)
+        if not self.offer.data:
+            rows = job.rows + job.rows * version // 10 if rows is None else rows
+            run.parts = self._parts(run, rows, job.parts if parts is None else parts)
         job.runs.append(run)
+        self.by_name[run.name] = run
         return run
 
     def advance(self, now: datetime) -> None:
@@ -259,7 +262,7 @@ class Account:
             for back, (day, files) in enumerate(sorted(days.items())):
                 start = datetime.fromisoformat(day).replace(tzinfo=UTC)
                 recently = _recently(now, len(days) - back, len(days))
-                run = self.new_run(job, (start, start + STEPS["daily"]), recently, rows=0)
+                run = self.new_run(job, (start, start + STEPS["daily"]), recently)
                 run.parts = tuple(Part(number, form, scope, self.trouble, given=path) for number, path in sorted(files))
 
 

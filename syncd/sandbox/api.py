@@ -67,9 +67,7 @@ class Api:
                 case "token":
                     return self._token(call)
                 case "file":
-                    with self._lock:
-                        runs, trouble = self.account.runs, self.account.trouble
-                    return self.files.answer(call, runs, trouble, datetime.now(UTC))
+                    return self.files.answer(call, self.account.by_name, self.account.trouble, datetime.now(UTC))
             return self._api(call)
         except Refused as refused:
             return refusal(refused.status, str(refused), refused.code)

@@ -65,7 +65,7 @@ def jsonl(columns: Sequence[Column], trouble: Trouble) -> Callable[[Sequence[Any
     escaped = _json_text(trouble)
     writes = [_json_write(column.kind, trouble) for column in columns]
     if trouble.nested and any("." in column.name for column in columns):
-        return _nested(columns, writes, escaped)
+        return _nested(columns, writes, escaped, trouble.absent_nulls)
     keyed = [(escaped(column.name) + b":", write) for column, write in zip(columns, writes, strict=True)]
 
     def line(values: Sequence[Any]) -> bytes:
@@ -79,10 +79,14 @@ def jsonl(columns: Sequence[Column], trouble: Trouble) -> Callable[[Sequence[Any
     return line
 
 
-def _nested(columns: Sequence[Column], writes: Sequence[Write], escaped: Write) -> Callable[[Sequence[Any]], bytes]:
+def _nested(
+    columns: Sequence[Column], writes: Sequence[Write], escaped: Write, absent_nulls: bool
+) -> Callable[[Sequence[Any]], bytes]:
     def line(values: Sequence[Any]) -> bytes:
         groups: dict[str, list[bytes]] = {}
         for column, write, value in zip(columns, writes, values, strict=True):
+            if value is None and absent_nulls:
+                continue
             group, dot, name = column.name.partition(".")
             text = b"null" if value is None else write(value)
             groups.setdefault(group, []).append(escaped(name) + b":" + text if dot else text)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, NoReturn, TypeVar
+from zlib import crc32
 
 import orjson
 
@@ -96,8 +97,8 @@ def _in_order(rows: Sequence[T], call: Call, key: Callable[[T], Any]) -> list[T]
 def _shuffled(runs: Sequence[Run], account: Account, counts: Counter[str]) -> list[Run]:
     """Within a job the order means nothing; it stays the same unless `reshuffle`."""
     counts["shuffles"] += account.trouble.reshuffle
-    random = Random(f"order {account.offer.seed} {counts['shuffles']}")  # noqa: S311  # not for secrets
-    return sorted(runs, key=lambda run: Random(f"{run.id}").random() + random.random() * bool(counts["shuffles"]))  # noqa: S311
+    salt = counts["shuffles"]
+    return sorted(runs, key=lambda run: crc32(b"%d %d" % (salt, run.id)))
 
 
 def _successful(call: Call, account: Account, counts: Counter[str]) -> list[Run]:
@@ -219,10 +220,9 @@ def _job(account: Account, job_id: str) -> Job:
 
 def run_named(account: Account, name: str) -> Run:
     """A run by `<jobId>-<jobRunId>`. ValueError: no such run."""
-    for run in account.runs:
-        if run.name == name:
-            return run
-    raise ValueError(f"no run {name!r}")
+    if name not in account.by_name:
+        raise ValueError(f"no run {name!r}")
+    return account.by_name[name]
 
 
 # ---- new jobs and runs

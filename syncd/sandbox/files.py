@@ -7,7 +7,7 @@ import hmac
 import itertools
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any
@@ -49,7 +49,7 @@ class Files:
             "expirationDate": expires.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         }
 
-    def answer(self, call: Call, runs: Iterable[Run], trouble: Trouble, now: datetime) -> Answer | Download:
+    def answer(self, call: Call, runs: Mapping[str, Run], trouble: Trouble, now: datetime) -> Answer | Download:
         """A request for a file."""
         if "authorization" in call.headers:
             return _xml(400, "InvalidArgument", "Only one auth mechanism allowed")
@@ -59,13 +59,12 @@ class Files:
         ends = datetime.fromtimestamp(float(call.query["expires"]), UTC)
         if ends <= now or int(call.query["issued"]) < self._valid_from:
             return _xml(403, "AccessDenied", "Request has expired")
-        for run in runs:
-            for part in run.parts:
-                if _path(run, part) == call.path:
-                    if run.expired(now):
-                        return _xml(403, "AccessDenied", "Access Denied")
-                    return self._download(call, run, part, trouble)
-        return _xml(404, "NoSuchKey", "The specified key does not exist.")
+        job, number = call.path.split("/")[3:5]
+        run = runs[f"{job}-{number}"]  # it was signed, so it is there
+        if run.expired(now):
+            return _xml(403, "AccessDenied", "Access Denied")
+        part = next(part for part in run.parts if _path(run, part) == call.path)
+        return self._download(call, run, part, trouble)
 
     def expire_links(self) -> None:
         """End the life of every link given out so far."""

@@ -162,6 +162,8 @@ class _Conversation(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True  # head and body go out in two writes
     server: _Listener
     connection: socket.socket
+    _call: Call | None = None  # the one that has not ended
+    _status = 0
 
     def setup(self) -> None:
         super().setup()
@@ -186,21 +188,24 @@ class _Conversation(BaseHTTPRequestHandler):
             {name.lower(): value for name, value in self.headers.items()},
             self.rfile.read(int(self.headers.get("Content-Length") or 0)),
         )
-        status = 500
         self.server.vendor.begin(call)
+        self._call, self._status = call, 0
         try:
-            answer = self._answer(call)
-            match answer:
-                case Answer():
-                    status = answer.status
+            match self._answer(call):
+                case Answer() as answer:
                     self._send_whole(answer)
-                case Download():
-                    status = self._send_file(call, answer)
+                case Download() as download:
+                    self._send_file(call, download)
                 case _:
-                    status = 0
                     self._reset()
         finally:
-            self.server.vendor.end(call, status)
+            self._over()
+
+    def _over(self) -> None:
+        """The call has ended: said before its last byte goes out, or a client's next call would seem to overlap it."""
+        call, self._call = self._call, None
+        if call:
+            self.server.vendor.end(call, self._status)
 
     def _answer(self, call: Call) -> Answer | Download | Cut:
         try:
@@ -219,20 +224,24 @@ class _Conversation(BaseHTTPRequestHandler):
     def _send_whole(self, answer: Answer) -> None:
         headers = {"Content-Length": str(len(answer.body)), **answer.headers}
         body = b"" if self.command == "HEAD" else answer.body
+        self._status = answer.status
+        self._over()
         self.connection.sendall(self._head(answer.status, headers) + body)
 
-    def _send_file(self, call: Call, download: Download) -> int:
+    def _send_file(self, call: Call, download: Download) -> None:
         size, fault = download.path.stat().st_size, download.fault
         if fault.truncate_at:
             size = int(size * fault.truncate_at)
         status, first, last = _wanted(call, download, size)
+        self._status = status
         headers = dict(download.headers) | ({"ETag": download.etag} if download.etag else {})
         if download.ranges:
             headers["Accept-Ranges"] = "bytes"
         if status == 416:
             headers |= {"Content-Range": f"bytes */{size}", "Content-Length": "0"}
+            self._over()
             self.connection.sendall(self._head(status, headers))
-            return status
+            return
         if status == 206:
             headers["Content-Range"] = f"bytes {first}-{last - 1}/{size}"
         if download.chunked:
@@ -242,7 +251,6 @@ class _Conversation(BaseHTTPRequestHandler):
         self.connection.sendall(self._head(status, headers))
         if call.method != "HEAD":
             self._send_body(download, first, last)
-        return status
 
     def _send_body(self, download: Download, first: int, last: int) -> None:
         fault = download.fault
@@ -260,9 +268,14 @@ class _Conversation(BaseHTTPRequestHandler):
                 self._send_bytes(download, file, first, max(first, last + min(0, fault.wrong_length)))
                 self._close()
                 return
-            else:
+            elif download.chunked:
                 self._send_bytes(download, file, first, last)
+            else:
+                self._send_bytes(download, file, first, last - 1)
+                self._over()
+                self._send_bytes(download, file, max(first, last - 1), last)
         if download.chunked:
+            self._over()
             self.connection.sendall(b"0\r\n\r\n")
 
     def _send_bytes(self, download: Download, file: Any, first: int, last: int) -> None:

@@ -1,7 +1,8 @@
 """What was served, counted: an oracle that DuckDB or a few lines of Python can be held against.
 
 Per column, over the values that are not null: how many, the characters of their text, an order-free `digest` of it,
-and the `sum` as a decimal string where all are numbers. A list column has the same of its values under `inner`.
+and the `sum` as a decimal string where all are numbers (floats have only that). A list column has the same of its
+values under `inner`.
 The same from DuckDB, `t` being `CAST(c AS VARCHAR)` (times as YYYY-MM-DD HH:MM:SS):
 
     count(t), sum(length(t)), sum(CAST('0x' || md5(t)[:15] AS HUGEINT)), sum(CAST(c AS DECIMAL(38, …)))
@@ -15,11 +16,12 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Context, Decimal
 from hashlib import md5
 from pathlib import Path
 from typing import Any
 
+_EXACT = Context(prec=400)
 _NUMBER = re.compile(r"-?\d{1,38}(\.\d+)?", re.ASCII)
 
 
@@ -30,7 +32,7 @@ class Tally:
     values: int = 0
     nulls: int = 0
     characters: int = 0
-    digest: int = 0
+    digest: int | None = 0
     sum: Decimal | None = Decimal(0)
     inner: Tally | None = None
 
@@ -46,18 +48,21 @@ class Tally:
                 self.inner.add(each)
             return
         text = _text(value)
+        if isinstance(value, float):
+            self.digest = None  # 1, 1.0 and 1e0 are one value
+        elif self.digest is not None:
+            self.digest += int(md5(text.encode(), usedforsecurity=False).hexdigest()[:15], 16)
         self.characters += len(text)
-        self.digest += int(md5(text.encode(), usedforsecurity=False).hexdigest()[:15], 16)
         if self.sum is not None:
-            self.sum = self.sum + Decimal(text) if _NUMBER.fullmatch(text) else None
+            self.sum = _EXACT.add(self.sum, Decimal(text)) if _NUMBER.fullmatch(text) else None
 
     def merge(self, other: Tally) -> None:
         """Count all that `other` counted."""
         self.values += other.values
         self.nulls += other.nulls
         self.characters += other.characters
-        self.digest += other.digest
-        self.sum = None if self.sum is None or other.sum is None else self.sum + other.sum
+        self.digest = None if self.digest is None or other.digest is None else self.digest + other.digest
+        self.sum = None if self.sum is None or other.sum is None else _EXACT.add(self.sum, other.sum)
         if other.inner:
             self.inner = self.inner or Tally()
             self.inner.merge(other.inner)
@@ -68,6 +73,8 @@ class Tally:
         if self.inner:
             return told | {"inner": self.inner.told()}
         total = None if self.sum is None or not self.values else format(self.sum, "f")
+        if self.digest is None:
+            return told | {"sum": total}
         return told | {"characters": self.characters, "digest": str(self.digest), "sum": total}
 
 
