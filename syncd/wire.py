@@ -179,7 +179,7 @@ def _refusal(response: httpx.Response) -> LinkExpired | TryAgain:
     return TryAgain(f"{host} answers a file request with HTTP {status}", after=after)
 
 
-def broken(host: str, error: httpx.TransportError, *, hint: str = "it goes on by itself") -> TryAgain:
+def broken(host: str, error: httpx.RequestError, *, hint: str = "it goes on by itself") -> TryAgain:
     """A connection that could not be made or kept, without the URL. Raise it `from None`: httpx keeps the URL."""
     kind = "no answer in time from" if isinstance(error, httpx.TimeoutException) else "the connection broke to"
     if isinstance(error, httpx.ConnectError):
