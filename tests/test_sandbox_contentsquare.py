@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import zlib
@@ -784,6 +785,23 @@ def test_it_goes_down_and_comes_back_on_the_same_port(contentsquare: Open) -> No
         client.runs()
     sandbox.start()
     assert client.runs() == before
+
+
+def test_parts_are_made_when_asked_for_or_before(
+    contentsquare: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    Client(contentsquare(days=2)).runs()
+    assert list(tmp_path.iterdir()) == []
+    sandbox = contentsquare(days=2, prepare=True)
+    assert len(list(tmp_path.glob("*/*"))) == 8 == sum(len(run["parts"]) for run in sandbox.truth())
+
+
+def test_a_taken_port_is_said_and_a_second_stop_is_nothing() -> None:
+    with running() as sandbox:
+        with pytest.raises(OSError, match="in use"), Sandbox(port=int(sandbox.url.rpartition(":")[2])):
+            pass
+        sandbox.stop()
 
 
 # ---- given files

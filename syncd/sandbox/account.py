@@ -7,6 +7,7 @@ runs as soon as no other does.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ from syncd.sandbox.trouble import WEEK_S, Offer, Trouble
 WEEK = timedelta(seconds=WEEK_S)
 DEVICES = {"all": -1, "desktop": 1, "mobile": 2, "tablet": 3}
 STEPS = {"daily": timedelta(days=1), "hourly": timedelta(hours=1)}
+_NEVER = datetime.max.replace(tzinfo=UTC)
 _GIVEN = re.compile(r"(?P<scope>.+)-(?P<day>\d{4}-\d\d-\d\d)(?:\.(?P<n>\d+))?\.(?P<form>jsonl|csv)\.gz")
 
 
@@ -74,10 +76,16 @@ class Job:
     rows: int = 0
     parts: int = 1
     runs: list[Run] = field(default_factory=list)
+    deliveries: Counter[tuple[datetime, datetime]] = field(default_factory=Counter)  # finished, per period
+    first: datetime = _NEVER  # where its earliest period begins
+    _columns: dict[tuple[int, str], tuple[Column, ...]] = field(default_factory=dict)
 
-    def columns(self) -> list[Column]:
-        """What its files hold, by field list."""
-        return [_column(self.scope, each) for each in self.fields]
+    def columns(self, unknown: int, change: str) -> tuple[Column, ...]:
+        """What its files hold: by field list, with a type changed and unknown fields behind."""
+        if (unknown, change) not in self._columns:
+            told = [_changed(_column(self.scope, each), change) for each in self.fields]
+            self._columns[unknown, change] = (*told, *map(_unknown, range(unknown)))
+        return self._columns[unknown, change]
 
 
 def _column(scope: str, told: dict[str, Any]) -> Column:
@@ -101,6 +109,9 @@ class Account:
         self.today = _today(offer, now)  # made periods end here
         self.jobs: list[Job] = []
         self.by_name: dict[str, Run] = {}
+        self.changes = 0  # grows whenever a list would look different
+        self.listing: tuple[Any, list[Run]] = (None, [])  # finished runs as last listed, and under which conditions
+        self._running: list[Run] = []
         self._random = Random(f"ids {offer.seed}")  # noqa: S311  # not for secrets
         self._next_job, self._next_run = 1372, 67226
         if offer.data:
@@ -132,7 +143,9 @@ class Account:
     ) -> Run:
         """Add a run; of a period that the job has delivered before it is a restatement. 0 rows: as `empty_as` says."""
         self._next_run += self._random.randint(1, 9)
-        version = sum((run.start, run.end) == period for run in job.runs if run.state == "SUCCESS")
+        version = job.deliveries[period]
+        job.deliveries[period] += state != "FAILURE"
+        job.first = min(job.first, period[0])
         began = completed_at - timedelta(minutes=2)
         run = Run(self._next_run, job, *period, began, completed_at, state, version=version)
         if not self.offer.data:
@@ -140,13 +153,17 @@ class Account:
             run.parts = self._parts(run, rows, job.parts if parts is None else parts)
         job.runs.append(run)
         self.by_name[run.name] = run
+        self.changes += 1
+        if state == "RUNNING":
+            self._running.append(run)
         return run
 
     def advance(self, now: datetime) -> None:
         """Let time pass: running runs end, and the next `once` job in the queue begins."""
-        for run in self.runs:
-            if run.state == "RUNNING" and run.completed_at <= now:
-                run.state = "SUCCESS"
+        for run in [run for run in self._running if run.completed_at <= now]:
+            run.state = "SUCCESS"
+            self._running.remove(run)
+            self.changes += 1
         for job in self.jobs:
             if job.state == "COMPUTING" and all(run.state != "RUNNING" for run in job.runs):
                 job.state = "COMPLETED"
@@ -164,8 +181,8 @@ class Account:
 
     def _parts(self, run: Run, rows: int, parts: int) -> tuple[Part, ...]:
         trouble, job = self.trouble, run.job
-        later = job.runs and any(earlier.start < run.start for earlier in job.runs)
-        columns = tuple(self._columns(job, bool(later), self._second_half(run)))
+        unknown = trouble.unknown_fields if run.start > job.first else 0
+        columns = job.columns(unknown, trouble.type_change if self._second_half(run) else "")
         if rows == 0:
             if trouble.empty_as == "none":
                 return ()
@@ -183,12 +200,6 @@ class Account:
         if run.job.frequency == "once":
             return False
         return run.start >= self.today - timedelta(days=self.offer.days / 2)
-
-    def _columns(self, job: Job, later: bool, late: bool) -> list[Column]:
-        columns = job.columns()
-        if late and self.trouble.type_change:
-            columns = [_changed(each, self.trouble.type_change) for each in columns]
-        return columns + [_unknown(number) for number in range(self.trouble.unknown_fields if later else 0)]
 
     def _make(self, now: datetime) -> None:
         """Jobs and their runs, as the offer says, in the order in which the periods end."""
@@ -278,7 +289,7 @@ def _recently(now: datetime, back: int, of: int) -> datetime:
 
 
 def _changed(column: Column, how: str) -> Column:
-    if column.name != "VoC score":
+    if not how or column.name != "VoC score":
         return column
     changes: dict[str, tuple[str, Callable[[int], Any]]] = {
         "text": ("text", lambda score: f"{score} of 10"),

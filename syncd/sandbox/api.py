@@ -190,10 +190,10 @@ class Api:
 
     def truth(self) -> list[dict[str, Any]]:
         """What each run holds. Counts on first sight, so it takes time where there is much."""
+        now = datetime.now(UTC)
         with self._lock:
-            now = datetime.now(UTC)
             self.account.advance(now)
-            return self.account.truth(now)
+        return self.account.truth(now)  # without the lock: the daemon goes on polling meanwhile
 
     def set_trouble(self, changed: Mapping[str, Any]) -> None:
         """Turn some knobs; `{"reset": true}` first puts all back. TypeError, ValueError: no such knob or choice."""
@@ -230,6 +230,12 @@ class Api:
         """Delete a run's files. ValueError: no such run."""
         with self._lock:
             endpoints.run_named(self.account, name).gone = True
+
+    def prepare(self) -> None:
+        """Make every part now."""
+        for run in self.account.runs:
+            for part in run.parts:
+                self.files.make(run, part, self.account.trouble)
 
     def close(self) -> None:
         """Remove what was made."""

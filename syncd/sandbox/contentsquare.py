@@ -34,6 +34,8 @@ class Sandbox:
 
     def start(self) -> Self:
         """Listen. After `stop` again on the same port, with all that it held. OSError: the port is taken."""
+        if self._api.account.offer.prepare:
+            self._api.prepare()
         self._server.start()
         self._api.url = self.url
         return self

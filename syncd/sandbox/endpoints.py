@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, NoReturn, TypeVar
@@ -42,8 +42,9 @@ def answer(call: Call, account: Account, files: Files, url: str, counts: Counter
     now = datetime.now(UTC)
     match call.method, call.path.strip("/").split("/")[1:]:
         case "GET", ["exports"]:
-            jobs = _in_order(account.jobs, call, lambda job: (job.id,))
-            jobs = [job for job in jobs if _asked_for(call, job)]
+            descending = call.query.get("order", "DESC").upper() != "ASC"
+            jobs = [job for job in account.jobs if _asked_for(call, job)]
+            jobs.sort(key=lambda job: job.id, reverse=descending)
             return 200, [job_told(job, account, now) for job in _page(jobs, call, account)]
         case "POST", ["exports"]:
             return 201, {"jobId": _create(json_body(call), account, now).id}
@@ -90,10 +91,6 @@ def _asked_for(call: Call, job: Job) -> bool:
     return all(call.query.get(name, value).lower() == value.lower() for name, value in told.items())
 
 
-def _in_order(rows: Sequence[T], call: Call, key: Callable[[T], Any]) -> list[T]:
-    return sorted(rows, key=key, reverse=call.query.get("order", "DESC").upper() != "ASC")
-
-
 def _shuffled(runs: Sequence[Run], account: Account, counts: Counter[str]) -> list[Run]:
     """Within a job the order means nothing; it stays the same unless `reshuffle`."""
     counts["shuffles"] += account.trouble.reshuffle
@@ -101,9 +98,19 @@ def _shuffled(runs: Sequence[Run], account: Account, counts: Counter[str]) -> li
     return sorted(runs, key=lambda run: crc32(b"%d %d" % (salt, run.id)))
 
 
+def _finished(call: Call, account: Account, counts: Counter[str]) -> list[Run]:
+    """By jobId; kept until something changes, for a long walk asks a hundred times."""
+    descending = call.query.get("order", "DESC").upper() != "ASC"
+    key = (account.changes, descending, counts["shuffles"] + account.trouble.reshuffle)
+    if account.listing[0] != key:
+        runs = [run for run in _shuffled(account.runs, account, counts) if run.state == "SUCCESS" and run.listed]
+        runs.sort(key=lambda run: run.job.id, reverse=descending)
+        account.listing = (key, runs)
+    return account.listing[1]
+
+
 def _successful(call: Call, account: Account, counts: Counter[str]) -> list[Run]:
-    runs = [run for run in _shuffled(account.runs, account, counts) if run.state == "SUCCESS" and run.listed]
-    runs = _in_order(runs, call, lambda run: run.job.id)
+    runs = _finished(call, account, counts)
     shift, base = account.trouble.page_shift, account.trouble.page_base
     if int(call.query.get("page") or base) > base:
         counts["shifted"] = 1

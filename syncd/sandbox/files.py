@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -17,6 +18,7 @@ from syncd.sandbox.parts import Part, Spool
 from syncd.sandbox.server import Answer, Call, Download, Fault
 from syncd.sandbox.trouble import Trouble
 
+_BIG = 20_000  # sessions whose making would keep a caller waiting
 _FAULTS = ("drop_at", "close_at", "truncate_at", "stall_at", "wrong_length", "file_status")
 
 
@@ -66,6 +68,10 @@ class Files:
         part = next(part for part in run.parts if _path(run, part) == call.path)
         return self._download(call, run, part, trouble)
 
+    def make(self, run: Run, part: Part, trouble: Trouble) -> Path:
+        """The part's file, made now if it isn't there."""
+        return self._spool.path(part, f"{run.name}-{part.id}", trouble)
+
     def expire_links(self) -> None:
         """End the life of every link given out so far."""
         self._valid_from = self._issue() + 1
@@ -84,13 +90,15 @@ class Files:
         return hmac.new(self._key, f"{path}?{query}".encode(), hashlib.sha256).hexdigest()
 
     def _size(self, run: Run, part: Part, trouble: Trouble) -> int:
-        path = self._spool.path(part, f"{run.name}-{part.id}", trouble)
+        if part.what and part.what.sessions > _BIG and not self._spool.has(f"{run.name}-{part.id}", trouble):
+            return part.what.sessions * 190  # what 190 bytes a session come to, packed
+        packed = self.make(run, part, trouble).stat().st_size
         match trouble.file_size:
             case "unpacked":
                 return sum(map(len, part.plain()))
             case "wrong":
-                return path.stat().st_size // 3 + 1
-        return path.stat().st_size
+                return packed // 3 + 1
+        return packed
 
     def _download(self, call: Call, run: Run, part: Part, trouble: Trouble) -> Answer | Download:
         name = f"{run.name}-{part.id}"
@@ -102,7 +110,7 @@ class Files:
         if trouble.body == "encoded":
             headers["Content-Encoding"] = "gzip"
         return Download(
-            self._spool.path(part, name, trouble),
+            self.make(run, part, trouble),
             headers,
             etag=self._tag(name, trouble),
             ranges=not trouble.no_range,

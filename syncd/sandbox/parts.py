@@ -121,7 +121,7 @@ class Spool:
     """The folder where the bytes of parts are kept. Any thread."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="sandbox-"))
+        self._folder: Path | None = None  # made with the first part
         self._lock = Lock()
         self._locks: dict[Path, Lock] = {}
 
@@ -129,8 +129,9 @@ class Spool:
         """The part as `trouble` wants its body: packed, plain, in members."""
         if part.given and trouble.body in ("gzip", "encoded") and trouble.members == 1:
             return part.given
-        path = self.folder / f"{name}-{trouble.body}-{trouble.members}"
         with self._lock:
+            self._folder = self._folder or Path(tempfile.mkdtemp(prefix="sandbox-"))
+            path = self._folder / _named(name, trouble)
             lock = self._locks.setdefault(path, Lock())
         with lock:
             if not path.exists():
@@ -139,9 +140,18 @@ class Spool:
                 aside.rename(path)
         return path
 
+    def has(self, name: str, trouble: Trouble) -> bool:
+        """Whether it was made already."""
+        return self._folder is not None and (self._folder / _named(name, trouble)).exists()
+
     def close(self) -> None:
         """Remove the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _named(name: str, trouble: Trouble) -> str:
+    return f"{name}-{trouble.body}-{trouble.members}"
 
 
 def _write(part: Part, path: Path, trouble: Trouble) -> None:

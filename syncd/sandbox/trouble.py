@@ -40,6 +40,7 @@ class Offer(_Checked):
     days: int = _knob(3, "days that each made job covers, up to yesterday")
     rows: int = _knob(200, "sessions a day; a day of views has about three times as many rows")
     parts: int = _knob(2, "files a run")
+    prepare: bool = _knob(False, "make all files before listening, not each when it is asked for")
     today: str = _knob("", "pretend that periods end the day before this one (YYYY-MM-DD)")
     account_level: bool = _knob(False, "credentials of an account: the token needs a project_id")
 
@@ -89,7 +90,14 @@ class Trouble(_Checked):
     link_life: float = _knob(WEEK_S, "seconds that a signed link works")
     link_fixed: bool = _knob(False, "reading a run again gives the same link, also when it has expired")
     link_life_hidden: bool = _knob(False, "expirationDate tells the files' end, not the link's")
-    file_size: str = _knob("packed", "what fileSize says", "packed", "unpacked", "wrong", "absent")
+    file_size: str = _knob(
+        "packed",
+        "what fileSize says (of a big file not made yet: an estimate)",
+        "packed",
+        "unpacked",
+        "wrong",
+        "absent",
+    )
 
     # Bodies; each part suffers `fault_times` times from each of the faults
     fault_times: int = _knob(1, "how often each part suffers the faults below (0: always)")
