@@ -2,7 +2,7 @@
 
     SyncdError
     ├── ConfigError   stop: the operator acts
-    ├── TryAgain      wait and repeat
+    ├── TryAgain      wait and repeat (Advanced: it got further before it broke, so patience begins anew)
     ├── LinkExpired   list the parts again and go on
     ├── StartOver     forget what was staged
     └── BadRun        set the run aside, tell, go on with the others
@@ -37,6 +37,10 @@ class TryAgain(SyncdError):
     def __init__(self, message: str, *, hint: str = "", after: float | None = None) -> None:
         super().__init__(message, hint=hint)
         self.after = after
+
+
+class Advanced(TryAgain):
+    """Wait and repeat as well; but it got further than the last time, so patience begins anew."""
 
 
 class LinkExpired(SyncdError):

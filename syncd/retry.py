@@ -17,14 +17,10 @@ from typing import TypeVar
 
 import tenacity
 
-from syncd.errors import TryAgain
+from syncd.errors import Advanced, TryAgain
 from syncd.model import Body, Job, Part, Run, Scope, Source
 
 T = TypeVar("T")
-
-
-class Advanced(TryAgain):
-    """It broke again, but further on than the last time: patience begins anew."""
 
 
 def say_nothing(error: TryAgain, pause_s: float) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
+from syncd.fetch.http import http_body
 from syncd.model import Body, Job, Part, Run, Scope
 from syncd.sources.contentsquare.answers import Export, FinishedRun
 from syncd.sources.contentsquare.api import Api, Refused
@@ -27,7 +28,6 @@ from syncd.sources.contentsquare.dictionary import declared
 from syncd.sources.contentsquare.login import Login
 from syncd.sources.contentsquare.news import News, Walked, signs
 from syncd.sources.contentsquare.reading import format_of, parts_of, ref_of, run_of, scope_of
-from syncd.wire import http_body
 
 TOKEN_URL = "https://api.contentsquare.com/v1/oauth/token"  # noqa: S105  # an address
 TIMEOUT = httpx.Timeout(30.0, connect=10.0, pool=None)  # a slot is waited for, never a connection

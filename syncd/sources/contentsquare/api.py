@@ -18,6 +18,7 @@ from urllib.parse import quote
 import httpx
 
 from syncd.errors import BadRun, ConfigError, SyncdError, TryAgain
+from syncd.fetch.http import broken, pause_asked, says_busy
 from syncd.sources.contentsquare.answers import (
     CustomVar,
     DynamicVarKey,
@@ -31,7 +32,6 @@ from syncd.sources.contentsquare.answers import (
 )
 from syncd.sources.contentsquare.login import Login, Token, json_of, said_by
 from syncd.sources.contentsquare.paging import DEFAULT_PAGE, LIMIT, Paging, Walk
-from syncd.wire import BUSY, broken, pause_asked
 
 T = TypeVar("T")
 FINISHED = "exports/successful-runs"
@@ -220,7 +220,7 @@ class Api:
         status, said = response.status_code, self._login.clean(said_by(answer), token)
         after = pause_asked(response.headers)
         message = f"{path} answers HTTP {status}" + (f": {said}" if said else "")
-        if status == 429 or status >= 500 or BUSY.search(said):
+        if status == 429 or status >= 500 or says_busy(said):
             return TryAgain(message, hint="the vendor is busy or in trouble; it goes on by itself", after=after)
         if response.is_success and answer is not None:
             return TryAgain(f"{message}, without success", after=after)

@@ -14,7 +14,7 @@ import orjson
 from pydantic import SecretStr
 
 from syncd.errors import ConfigError, SyncdError, TryAgain
-from syncd.wire import BUSY, broken, is_safe, pause_asked, plain
+from syncd.fetch.http import broken, is_safe, pause_asked, plain, says_busy
 
 LIFE_S = 3600.0  # of a token (documented), where the answer doesn't say
 LONGEST_LIFE_S = 86400.0
@@ -111,7 +111,7 @@ class Login:
         message = f"{host} answers HTTP {status} to the request for a token" + (f": {said}" if said else "")
         after = pause_asked(response.headers)
         keys = f"sources.{self.source}.client_id, client_secret and project_id"
-        if status == 429 or BUSY.search(said):
+        if status == 429 or says_busy(said):
             return TryAgain(message, after=after)
         if status in (400, 401, 403) and isinstance(answer, Mapping):
             return ConfigError(

@@ -17,9 +17,8 @@ from pathlib import Path
 
 import orjson
 
-from syncd.errors import TryAgain
+from syncd.errors import Advanced, TryAgain
 from syncd.model import Body, Landed, Part
-from syncd.retry import Advanced
 
 BLOCK = 1 << 20
 HEADWAY = 64 << 10  # bytes that must have come for a broken connection to count as progress

@@ -26,8 +26,7 @@ LONGEST_PAUSE_S = 3600.0
 REDIRECTS = 5
 PEEK = 4096  # bytes of a refusal that are looked at
 
-# What vendors say when too many requests run at once, whatever the status
-BUSY = re.compile(r"concurren|too many|rate.?limit|limit (?:\w+ )*(?:reached|exceeded)|throttl|slow.?down|quota", re.I)
+BUSY = re.compile(r"concurren|too many|\blimits?\b|throttl|slow.?down|quota", re.I)
 EXPIRED = re.compile(r"expired", re.I)
 
 
@@ -42,6 +41,11 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def says_busy(said: str) -> bool:
+    """Whether a refusal speaks of too many requests, whatever its status. `limit` is also a parameter of lists."""
+    return bool(BUSY.search(said)) and not re.search(r"\bpage\b", said, re.I)
 
 
 def pause_asked(headers: Mapping[str, str]) -> float | None:
@@ -172,7 +176,7 @@ def _refusal(response: httpx.Response) -> LinkExpired | TryAgain:
         response.close()
     said = text.decode("utf-8", "replace")
     after = pause_asked(response.headers)
-    if status in (400, 403) and BUSY.search(said):
+    if status in (400, 403) and says_busy(said):
         return TryAgain(f"{host}: too many requests at once (HTTP {status})", after=after)
     if status in (401, 403, 404, 410) or (status == 400 and EXPIRED.search(said)):
         return LinkExpired(f"{host}: the link of a file works no longer (HTTP {status})")
