@@ -74,8 +74,9 @@ class Lake:
 
     def commit(self, ready: Sequence[Ready]) -> Committed:
         """Show whole runs in one step; runs that are loaded already change nothing."""
-        loaded = {source: self.loaded(source) for source in {run.source for run, _ in ready}}
-        new = {(run.source, run.id): (run, parts) for run, parts in ready if run.id not in loaded[run.source]}
+        runs = [run.id for run, _ in ready]
+        loaded = set(self._read("SELECT source, run FROM _syncd.runs WHERE list_contains(?, run)", runs))
+        new = {(run.source, run.id): (run, parts) for run, parts in ready if (run.source, run.id) not in loaded}
         if not new:
             return Committed()
         with disk.trouble("proving the staged files"):

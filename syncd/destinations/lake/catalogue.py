@@ -46,7 +46,7 @@ CREATE TABLE _syncd.parts (
     rejected BIGINT, blank BIGINT, rejects VARCHAR);
 CREATE TABLE _syncd.files (
     path VARCHAR, source VARCHAR, scope VARCHAR, run VARCHAR, part VARCHAR, date DATE, "rows" BIGINT, bytes BIGINT,
-    layout VARCHAR, dated BOOLEAN);
+    layout VARCHAR, dated BOOLEAN, chunk BIGINT);
 CREATE TABLE _syncd.layouts (layout VARCHAR, columns VARCHAR);
 CREATE TABLE _syncd.columns (
     source VARCHAR, scope VARCHAR, name VARCHAR, source_name VARCHAR, type VARCHAR, origin VARCHAR, first_run VARCHAR,

@@ -17,13 +17,14 @@ import pyarrow.parquet as pq
 from syncd.destinations.lake.catalogue import Catalogue, columns_of, utc
 from syncd.destinations.lake.learn import learned, looks, seniority
 from syncd.destinations.lake.naming import given
-from syncd.destinations.lake.show import refused, show, show_all, show_rejected, spell
+from syncd.destinations.lake.show import Chunk, refused, show, show_all, show_rejected, spell
 from syncd.errors import StartOver
 from syncd.model import Column, Run, Scope, Staged
 
 Ready = tuple[Run, Sequence[Staged]]
 Key = tuple[str, str]  # source and scope
 PERIOD = ("source", "scope", "job", "period_start", "period_end")
+CHUNK = 1000  # files that one hidden view lists before the next is begun: what a commit writes again
 TALLY = ("part", "bytes", "sha256", "lines", "rows", "rejected", "blank", "rejects")
 
 
@@ -96,7 +97,9 @@ def apply(
         if _introduce(catalogue, key, declared.get(key)):  # its name may be one that a derived view has
             show_all(catalogue, home, key[0])
         else:
-            show(catalogue, home, *key, touched=None if taught else {run.job for run, _ in mine})
+            gone = [one.run for one in done.superseded if one.source == key[0]]
+            touched = _chunks_of(catalogue, key, [*(run.id for run, _ in mine), *gone])
+            show(catalogue, home, *key, touched=None if taught else touched)
     for source in dict.fromkeys(run.source for run, _ in ready):
         done.refused += refused(catalogue, source)
     if any(part.rejects for _, parts in ready for part in parts):
@@ -104,13 +107,36 @@ def apply(
     return done
 
 
+def _chunks_of(catalogue: Catalogue, key: Key, runs: list[str]) -> set[Chunk]:
+    rows = catalogue.execute(
+        "SELECT DISTINCT job, chunk FROM _syncd.files JOIN _syncd.runs USING (source, scope, run) "
+        "WHERE source = ? AND scope = ? AND list_contains(?, run)",
+        *key,
+        runs,
+    )
+    return {(job, chunk) for job, chunk in rows}
+
+
+def _open_chunks(catalogue: Catalogue, runs: Iterable[Run]) -> dict[tuple[str, str, str], int]:
+    """The chunk that takes the next files, by source, scope and job; 0 where there is none yet."""
+    came = {(run.source, run.scope, run.job) for run in runs}
+    with catalogue.listed([dict(zip(PERIOD, one, strict=False)) for one in came]) as jobs:
+        rows = catalogue.execute(
+            "SELECT source, scope, job, chunk, count(*) FROM _syncd.files JOIN _syncd.runs USING (source, scope, run) "
+            f"SEMI JOIN {jobs} USING (source, scope, job) GROUP BY ALL ORDER BY chunk"
+        )
+    return {tuple(of): chunk + (files >= CHUNK) for *of, chunk, files in rows}
+
+
 def _add(catalogue: Catalogue, ready: Sequence[Ready], loaded_at: datetime) -> None:
     catalogue.insert("runs", [_run_row(run, parts, loaded_at) for run, parts in ready])
     parts, files, layouts = [], [], {}
+    chunks = _open_chunks(catalogue, (run for run, _ in ready))
     for run, staged in ready:
+        chunk = chunks.get((run.source, run.scope, run.job), 0)
         for part in staged:
             parts.append({"source": run.source, "run": run.id} | {name: getattr(part, name) for name in TALLY})
-            of = {"source": run.source, "scope": run.scope, "run": run.id, "part": part.part}
+            of = {"source": run.source, "scope": run.scope, "run": run.id, "part": part.part, "chunk": chunk}
             for file in part.files:
                 spelled = spell(file.columns)
                 layout = sha256(spelled.encode()).hexdigest()[:20]

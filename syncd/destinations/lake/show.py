@@ -16,6 +16,8 @@ from syncd.types import Type
 
 LIVE = "_syncd.files JOIN _syncd.runs USING (source, scope, run) WHERE source = ? AND scope = ? AND status = 'loaded'"
 
+Chunk = tuple[str, int]  # a job and the number of a chunk of its files
+
 
 @dataclass(frozen=True)
 class Known:
@@ -27,8 +29,12 @@ class Known:
     merge_keys: list[list[str]]
     columns: list[Column]
     layouts: dict[str, tuple[Column, ...]]  # of its files
-    jobs: list[str]
+    chunks: dict[str, list[int]]  # of its jobs' files
     names: dict[tuple[str, str], str]  # of the derived views of the source
+
+    @property
+    def all_chunks(self) -> list[Chunk]:
+        return [(job, chunk) for job, chunks in self.chunks.items() for chunk in chunks]
 
 
 def show_all(catalogue: Catalogue, home: Path, source: str | None = None) -> None:
@@ -40,17 +46,21 @@ def show_all(catalogue: Catalogue, home: Path, source: str | None = None) -> Non
         show_rejected(catalogue, home)
 
 
-def show(catalogue: Catalogue, home: Path, source: str, scope: str, touched: Collection[str] | None = None) -> None:
-    """Have the views of a scope as they must be. `touched`: only these jobs' files changed, and no column did."""
+def show(catalogue: Catalogue, home: Path, source: str, scope: str, touched: Collection[Chunk] | None = None) -> None:
+    """Have the views of a scope as they must be. `touched`: only these chunks changed, and no column did."""
     known = _known(catalogue, source, scope)
-    wanted = [_files_view(catalogue, home, known, job) for job in (known.jobs if touched is None else touched)]
-    wanted += [*_views(known), *_latest(catalogue, known)]
+    hidden = {views.files_view(source, scope, *chunk): chunk for chunk in known.all_chunks}
     rows = catalogue.execute(
         'SELECT "schema", "view", digest FROM _syncd.views WHERE source = ? AND scope = ?', source, scope
     )
     have = {(schema, name): digest for schema, name, digest in rows}
-    stay = {(view.schema, view.name) for view in wanted}
-    stay |= {key for key in have if key[0] == views.HIDDEN}  # of a job that wasn't touched
+    wanted = [
+        _files_view(catalogue, home, known, name, chunk)
+        for name, chunk in hidden.items()
+        if touched is None or chunk in touched or (views.HIDDEN, name) not in have
+    ]
+    wanted += [*_views(known), *_latest(catalogue, known)]
+    stay = {(view.schema, view.name) for view in wanted} | {(views.HIDDEN, name) for name in hidden}
     new = [view for view in wanted if have.get((view.schema, view.name)) != view.digest]
     changed = [*(have.keys() - stay), *((view.schema, view.name) for view in new)]
     for schema, name in changed:
@@ -72,7 +82,7 @@ def show_rejected(catalogue: Catalogue, home: Path) -> None:
 
 def refused(catalogue: Catalogue, source: str) -> list[str]:
     """Derived views that can't be made: a scope has their name."""
-    return views.derived(_jobs(catalogue, source))[1]
+    return views.derived(_chunks(catalogue, source))[1]
 
 
 def spell(columns: Iterable[Column]) -> str:
@@ -84,17 +94,17 @@ def _unspell(spelled: str) -> tuple[Column, ...]:
     return tuple(Column(name, Type.parse(kind), source_name) for name, kind, source_name in orjson.loads(spelled))
 
 
-def _jobs(catalogue: Catalogue, source: str) -> dict[str, list[str]]:
-    """Jobs by the name of their scope's view."""
+def _chunks(catalogue: Catalogue, source: str) -> dict[str, dict[str, list[int]]]:
+    """Chunks of files by the name of their scope's view and by job; a job without files has an empty one."""
     rows = catalogue.execute(
-        'SELECT DISTINCT "view", job FROM _syncd.scopes JOIN _syncd.runs USING (source, scope) '
-        "WHERE source = ? ORDER BY ALL",
+        'SELECT DISTINCT "view", job, coalesce(chunk, 0) chunk FROM _syncd.scopes '
+        "JOIN _syncd.runs USING (source, scope) LEFT JOIN _syncd.files USING (source, scope, run) WHERE source = ? ORDER BY ALL",
         source,
     )
-    jobs: dict[str, list[str]] = {}
-    for view, job in rows:
-        jobs.setdefault(view, []).append(job)
-    return jobs
+    chunks: dict[str, dict[str, list[int]]] = {}
+    for view, job, chunk in rows:
+        chunks.setdefault(view, {}).setdefault(job, []).append(chunk)
+    return chunks
 
 
 def _known(catalogue: Catalogue, source: str, scope: str) -> Known:
@@ -107,7 +117,7 @@ def _known(catalogue: Catalogue, source: str, scope: str) -> Known:
         source,
         scope,
     )
-    jobs = _jobs(catalogue, source)
+    chunks = _chunks(catalogue, source)
     return Known(
         source,
         scope,
@@ -115,31 +125,33 @@ def _known(catalogue: Catalogue, source: str, scope: str) -> Known:
         orjson.loads(merge_keys),
         columns_of(catalogue.execute, source, scope),
         {layout: _unspell(spelled) for layout, spelled in layouts},
-        jobs[view],
-        views.derived(jobs)[0],
+        chunks[view],
+        views.derived(chunks)[0],
     )
 
 
-def _files_view(catalogue: Catalogue, home: Path, known: Known, job: str) -> views.View:
+def _files_view(catalogue: Catalogue, home: Path, known: Known, name: str, chunk: Chunk) -> views.View:
     rows = catalogue.execute(
-        f"SELECT path, run, loaded_at, layout FROM {LIVE} AND job = ? ORDER BY date, path",
+        f"SELECT path, run, loaded_at, layout FROM {LIVE} AND job = ? AND chunk = ? ORDER BY date, path",
         known.source,
         known.scope,
-        job,
+        *chunk,
     )
-    listed = views.files_sql(known.columns, [views.LiveFile(*row) for row in rows], known.layouts, str(home))
-    return _view(known, views.HIDDEN, views.files_view(known.source, known.scope, job), listed)
+    files = [views.LiveFile(*row) for row in rows]
+    return _view(known, views.HIDDEN, name, views.files_sql(known.columns, files, known.layouts, str(home)))
 
 
 def _views(known: Known) -> list[views.View]:
     """The scope itself, then what each of its jobs delivers."""
-    wishes = [(known.view, known.jobs)]
-    wishes += [(known.names.get((known.view, f"@{job}"), ""), [job]) for job in known.jobs]
-    return [
-        _view(known, known.source, name, views.scope_sql(known.columns, known.source, known.scope, jobs))
-        for name, jobs in wishes
-        if name
-    ]
+    wishes = [(known.view, known.all_chunks)]
+    for job, chunks in known.chunks.items():
+        wishes.append((known.names.get((known.view, f"@{job}"), ""), [(job, chunk) for chunk in chunks]))
+    shown = []
+    for name, listed in wishes:
+        hidden = [views.files_view(known.source, known.scope, *chunk) for chunk in listed]
+        if name:
+            shown.append(_view(known, known.source, name, views.union_sql(known.columns, hidden)))
+    return shown
 
 
 def _latest(catalogue: Catalogue, known: Known) -> list[views.View]:

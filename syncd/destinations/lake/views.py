@@ -1,20 +1,21 @@
 """What readers see, as SQL: pure functions of columns, files and jobs.
 
-Layers, so that a commit rewrites only what it changes: one hidden view per job lists the job's files, in groups of one
-layout; `<scope>` is the union of its jobs' views and changes only with columns and jobs; `<scope>@<job>` and
-`<scope>_latest` stand on these. Any DuckDB from 1.1 on must bind the text.
+Layers, so that a commit rewrites only what it changes: hidden views list the files of a job in chunks as they came, in
+groups of one layout; `<scope>` and `<scope>@<job>` are unions of these and change only with columns, jobs and chunks;
+`<scope>_latest` stands on `<scope>`. Any DuckDB from 1.1 on must bind the text.
 """
 
 # ruff: noqa: S608 - names are ours or quoted, values are bound
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 
 from syncd.destinations.lake.naming import LINEAGE
 from syncd.model import Column
+from syncd.names import file_name
 from syncd.types import NULL, cast_sql, sql
 
 HIDDEN = "_syncd_files"  # the schema of the views that list files
@@ -63,12 +64,12 @@ def text(value: str) -> str:
     return "'" + value.replace("'", "''").replace("\0", "' || chr(0) || '") + "'"
 
 
-def files_view(source: str, scope: str, job: str) -> str:
-    """The name of the hidden view with the files of a job; distinct also where names differ only in case."""
-    plain = f"{source}.{scope}@{job}"
-    if plain == plain.lower() and "\0" not in plain:
-        return plain
-    return f"{plain.replace(chr(0), '')}#{sha256(plain.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
+def files_view(source: str, scope: str, job: str, chunk: int) -> str:
+    """The name of the hidden view with a chunk of a job's files; distinct also where names differ only in case."""
+    plain = f"{source}.{file_name(scope)}@{file_name(job)}"
+    if plain != plain.lower():
+        plain = f"{plain}#{sha256(plain.encode()).hexdigest()[:12]}"
+    return f"{plain}#{chunk}"
 
 
 def files_sql(
@@ -128,11 +129,10 @@ def _unglobbed(root: str) -> str:
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in root)
 
 
-def scope_sql(columns: Sequence[Column], source: str, scope: str, jobs: Sequence[str]) -> str:
-    """The rows of all these jobs."""
+def union_sql(columns: Sequence[Column], hidden: Sequence[str]) -> str:
+    """The rows of all these hidden views."""
     names = ", ".join(_names(columns))
-    views = (f"{quoted(HIDDEN)}.{quoted(files_view(source, scope, job))}" for job in jobs)
-    return " UNION ALL ".join(f"SELECT {names} FROM {view}" for view in views)
+    return " UNION ALL ".join(f"SELECT {names} FROM {quoted(HIDDEN)}.{quoted(view)}" for view in hidden)
 
 
 def latest_sql(columns: Sequence[Column], view: str, key: Sequence[str], *, dated: bool) -> str:
@@ -162,7 +162,7 @@ def _names(columns: Sequence[Column]) -> list[str]:
     return [quoted(name) for name in (*(column.name for column in columns), *LINEAGE)]
 
 
-def derived(scopes: Mapping[str, Sequence[str]]) -> tuple[dict[tuple[str, str], str], list[str]]:
+def derived(scopes: Mapping[str, Iterable[str]]) -> tuple[dict[tuple[str, str], str], list[str]]:
     """Names of a source's derived views, by the scope's view and "@" + job, or "" for `_latest`; and those not made.
 
     `scopes`: jobs by the name of the scope's view. A name that a scope has, or that came before, is not given.
