@@ -694,6 +694,21 @@ def test_broken_and_blank_lines_are_in_the_truth(contentsquare: Open) -> None:
     assert (told["rows"], told["rejected"], told["blank"]) == (200, 9, 4)
     assert len(lines) == told["lines"] == 213
     assert sum(not line.strip() for line in lines) == 4
+    assert sum(bool(line.strip()) and not is_record(line) for line in lines) == 9
+
+
+def is_record(line: bytes) -> bool:
+    def refused(text: Any) -> Any:
+        raise ValueError(text)
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        return dict(pairs) if len(dict(pairs)) == len(pairs) else refused(pairs)
+
+    try:
+        row = json.loads(line.decode(), parse_constant=refused, object_pairs_hook=once)
+        return isinstance(row, dict) and bool(json.dumps(row, ensure_ascii=False).encode())
+    except ValueError:
+        return False
 
 
 def test_broken_csv_takes_no_neighbour_with_it(contentsquare: Open) -> None:
@@ -840,6 +855,11 @@ def test_given_files_are_daily_runs(contentsquare: Open, tmp_path: Path) -> None
         {"fieldName": "a"},
         {"fieldName": "b"},
     ]
+    job = client.post().json()["payload"]["jobId"]
+    asked = wait_for(lambda: [run for run in client.runs() if run["jobId"] == job])
+    assert asked[0]["nbOfFiles"] == 2 and sandbox.truth()[-1]["rows"] == 200
+    with pytest.raises(ValueError, match="no made job"):
+        sandbox.add_run()
     with pytest.raises(ValueError, match="has no file named"):
         Sandbox(data=tmp_path / "..", scope="nothing")
 

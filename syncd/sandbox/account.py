@@ -75,6 +75,7 @@ class Job:
     period: tuple[datetime, datetime] | None = None  # of a once job
     rows: int = 0
     parts: int = 1
+    given: bool = False  # its files were given: no run of it can be made
     runs: list[Run] = field(default_factory=list)
     deliveries: Counter[tuple[datetime, datetime]] = field(default_factory=Counter)  # finished, per period
     first: datetime = _NEVER  # where its earliest period begins
@@ -140,6 +141,7 @@ class Account:
         state: str = "SUCCESS",
         rows: int | None = None,
         parts: int | None = None,
+        given: tuple[Part, ...] | None = None,
     ) -> Run:
         """Add a run; of a period that the job has delivered before it is a restatement. 0 rows: as `empty_as` says."""
         self._next_run += self._random.randint(1, 9)
@@ -148,9 +150,8 @@ class Account:
         job.first = min(job.first, period[0])
         began = completed_at - timedelta(minutes=2)
         run = Run(self._next_run, job, *period, began, completed_at, state, version=version)
-        if not self.offer.data:
-            rows = job.rows + job.rows * version // 10 if rows is None else rows
-            run.parts = self._parts(run, rows, job.parts if parts is None else parts)
+        rows = job.rows + job.rows * version // 10 if rows is None else rows
+        run.parts = self._parts(run, rows, parts or job.parts) if given is None else given
         job.runs.append(run)
         self.by_name[run.name] = run
         self.changes += 1
@@ -177,7 +178,7 @@ class Account:
 
     def truth(self, now: datetime) -> list[dict[str, Any]]:
         """Per run what its files hold; of a run that has not succeeded, nothing."""
-        return [_run_truth(run, now) for run in self.runs]
+        return [_run_truth(run, self.trouble, now) for run in self.runs]
 
     def _parts(self, run: Run, rows: int, parts: int) -> tuple[Part, ...]:
         trouble, job = self.trouble, run.job
@@ -267,14 +268,14 @@ class Account:
         for (scope, form), days in found.items():
             names = truth.first_fields(next(iter(days.values()))[0][1], form)
             job = self.new_job(
-                name=f"given {scope}, {form}", scope=scope, form=form, frequency="daily",
+                name=f"given {scope}, {form}", scope=scope, form=form, given=True, frequency="daily",
                 fields=[{"fieldName": name} for name in names], created_at=now - timedelta(days=400),
             )  # fmt: skip
             for back, (day, files) in enumerate(sorted(days.items())):
                 start = datetime.fromisoformat(day).replace(tzinfo=UTC)
                 recently = _recently(now, len(days) - back, len(days))
-                run = self.new_run(job, (start, start + STEPS["daily"]), recently)
-                run.parts = tuple(Part(number, form, scope, self.trouble, given=path) for number, path in sorted(files))
+                parts = tuple(Part(number, form, scope, self.trouble, given=path) for number, path in sorted(files))
+                self.new_run(job, (start, start + STEPS["daily"]), recently, given=parts)
 
 
 def _today(offer: Offer, now: datetime) -> datetime:
@@ -313,7 +314,7 @@ def _unknown(number: int) -> Column:
     return Column(f"Neues Feld {number + 1}", kind, get)
 
 
-def _run_truth(run: Run, now: datetime) -> dict[str, Any]:
+def _run_truth(run: Run, trouble: Trouble, now: datetime) -> dict[str, Any]:
     parts = run.parts if run.state == "SUCCESS" else ()
     same = [
         other for other in run.job.runs
@@ -323,7 +324,7 @@ def _run_truth(run: Run, now: datetime) -> dict[str, Any]:
         "run": run.name,
         "job": run.job.id,
         "job_run": run.id,
-        "scope": run.job.scope,
+        "scope": trouble.scope_name or run.job.scope,
         "format": run.job.form,
         "frequency": run.job.frequency,
         "state": run.state,

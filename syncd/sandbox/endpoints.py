@@ -303,7 +303,7 @@ def add_run(
     earlier = run_named(account, restate) if restate else None
     number = earlier.job.id if earlier else account.jobs[0].id if job is None else job
     found = next((each for each in account.jobs if each.id == number), None)
-    if found is None or account.offer.data:
+    if found is None or found.given:
         raise ValueError(f"no made job {number}")
     if earlier:
         start, end = earlier.start, earlier.end
