@@ -1,0 +1,90 @@
+"""Small readers from landed bytes to blocks. Each adds one promise and holds a few blocks at most.
+
+Where a block ends depends on the bytes alone, never on how they arrived: a repeat cuts the same blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+
+from isal import isal_zlib
+
+from syncd.errors import BadRun, TryAgain
+
+BLOCK = 8 << 20  # bytes
+MAX_RECORD = 256 << 20  # bytes of one line: beyond, it is no export that we know
+GZIP = b"\x1f\x8b"
+BOM = b"\xef\xbb\xbf"
+
+
+def plain(chunks: Iterable[bytes], depth: int = 4) -> Iterator[bytes]:
+    """The bytes as the vendor meant them: gunzipped as often as they were gzipped. TryAgain: damaged or cut."""
+    start, rest = _peek(iter(chunks), len(GZIP))
+    if start.startswith(GZIP) and depth:
+        return plain(gunzip(chain([start], rest)), depth - 1)
+    return chain([start], rest)
+
+
+def without_bom(chunks: Iterable[bytes]) -> tuple[int, Iterator[bytes]]:
+    """How many bytes of byte order mark there were, and the bytes behind."""
+    start, rest = _peek(iter(chunks), len(BOM))
+    return (len(BOM) if start.startswith(BOM) else 0), chain([start.removeprefix(BOM)], rest)
+
+
+def _peek(chunks: Iterator[bytes], size: int) -> tuple[bytes, Iterator[bytes]]:
+    start = b""
+    for chunk in chunks:
+        start += chunk
+        if len(start) >= size:
+            break
+    return start, chunks
+
+
+def gunzip(chunks: Iterable[bytes], most: int = 4 << 20) -> Iterator[bytes]:
+    """The plain bytes of every member, at most `most` at a time. TryAgain: damaged, or the last has no end."""
+    member = isal_zlib.decompressobj(wbits=31)
+    try:
+        for chunk in chunks:
+            while chunk or member.unconsumed_tail:
+                if member.eof:  # vendors glue members together, and pad with zeros
+                    chunk = chunk.lstrip(b"\0")
+                    if not chunk:
+                        break
+                    member = isal_zlib.decompressobj(wbits=31)
+                if text := member.decompress(member.unconsumed_tail + chunk, most):
+                    yield text
+                chunk = member.unused_data
+    except isal_zlib.error as error:  # type: ignore[misc]  # isal's stub calls the class an instance
+        raise TryAgain(f"damaged gzip: {error}") from error
+    if not member.eof:
+        raise TryAgain("gzip ends inside a member")
+
+
+def whole(chunks: Iterable[bytes], last_end: Callable[[bytes, bool], int], size: int = BLOCK) -> Iterator[bytes]:
+    """The same bytes in blocks of about `size` bytes that end where a record ends.
+
+    `last_end(block, is_final)` says behind which byte the last whole record ends, 0 for nowhere.
+    """
+    held, wanted = bytearray(), size
+    for chunk in chunks:
+        held += chunk
+        while len(held) >= wanted:
+            block = bytes(memoryview(held)[:wanted])
+            if cut := last_end(block, False):
+                yield block[:cut]
+                del held[:cut]
+                wanted = size
+            elif wanted >= MAX_RECORD:
+                raise BadRun(f"a record of more than {MAX_RECORD >> 20} MB")
+            else:
+                wanted *= 2
+    while held:
+        cut = last_end(bytes(held), True)
+        yield bytes(memoryview(held)[:cut])
+        del held[:cut]
+
+
+def line_end(block: bytes, is_final: bool) -> int:
+    """JSONL: behind the last newline; a raw newline never stands inside a record."""
+    return len(block) if is_final else block.rfind(b"\n") + 1

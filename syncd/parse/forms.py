@@ -1,0 +1,131 @@
+"""In what form pyarrow should read each key, told from a few lines and from what is known of its column."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from syncd.parse.columns import Known
+from syncd.parse.values import Fraction, Whole
+from syncd.types import INTS, MAX_FIELDS, NULL, Type, arrow
+
+
+class TooSlow(Exception):
+    """The block as a whole is better read line by line."""
+
+
+def forms_of(samples: Sequence[dict[str, Any]], known: Known) -> dict[str, pa.DataType]:
+    """A form for each key of the samples and of the blocks before. TooSlow: only the slow way reads these."""
+    names = dict.fromkeys([*known.forms, *(name for row in samples for name in row)])
+    return {name: _top(name, [row.get(name) for row in samples], known) for name in names}
+
+
+def _top(name: str, values: list[Any], known: Known) -> pa.DataType:
+    prior = known.forms.get(name)
+    if name in known.groups and (dicts := [value for value in values if isinstance(value, dict)]):
+        names = dict.fromkeys(inner for value in dicts for inner in value)
+        if not names:
+            return prior or pa.struct([])
+        inner = {field: _top(f"{name}.{field}", [value.get(field) for value in dicts], known) for field in names}
+        if prior is not None and pa.types.is_struct(prior):
+            inner = {field.name: field.type for field in prior} | inner
+        return pa.struct(list(inner.items()))
+    guide = known.guide(name)
+    return form(values, guide, known.type(name), prior)
+
+
+def form(values: list[Any], guide: Type, known: Type, prior: pa.DataType | None) -> pa.DataType:
+    """The form of most values: the few others' lines are read slowly."""
+    kinds = Counter(_kind(value) for value in values if value is not None)
+    if not kinds:
+        return prior if prior is not None else _default(guide)
+    kind = kinds.most_common(1)[0][0]
+    most = [value for value in values if value is not None and _kind(value) == kind]
+    if known.kind in ("string", "json") and kind in ("list", "dict"):
+        raise TooSlow
+    match kind:
+        case "text":
+            return _text(guide)
+        case "bool":
+            return pa.bool_()
+        case "number":
+            return _number(most, guide, known)
+        case "list":
+            return _list(most, guide, known, prior)
+        case "dict":
+            return _dict(most, guide, known, prior)
+    raise TooSlow
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, (Whole, Fraction)):
+        return "number"
+    return {str: "text", bool: "bool", list: "list", dict: "dict"}.get(type(value), "deep")
+
+
+def _text(guide: Type) -> pa.DataType:
+    if guide.kind in ("bool", "double", "decimal"):
+        raise TooSlow
+    return arrow(guide) if guide.kind == "timestamp" else pa.string()
+
+
+def _number(values: Sequence[str], guide: Type, known: Type) -> pa.DataType:
+    has_fraction = any(isinstance(value, Fraction) for value in values)
+    if guide.kind == "bool":
+        return pa.uint8()
+    if known.kind == "double":
+        return pa.float64()
+    if has_fraction:
+        if known.kind in ("string", "json", "decimal") or known.wide:
+            raise TooSlow  # a double would lose the digits that are to be shown
+        return pa.float64()
+    if guide.kind in INTS:
+        return arrow(guide)
+    numbers = [int(value) for value in values if len(value) < 40]
+    if len(numbers) < len(values) or max(numbers) >= 2**64 or (min(numbers) < 0 and max(numbers) >= 2**63):
+        raise TooSlow
+    return pa.uint64() if max(numbers) >= 2**63 else pa.int64()
+
+
+def _list(values: list[Any], guide: Type, known: Type, prior: pa.DataType | None) -> pa.DataType:
+    inner = [value for each in values for value in each]
+    element = prior.value_type if prior is not None and pa.types.is_list(prior) else None
+    of = guide.element if guide.kind == "list" else NULL
+    return pa.list_(form(inner, of, known.element if known.kind == "list" else NULL, element))
+
+
+def _dict(values: list[Any], guide: Type, known: Type, prior: pa.DataType | None) -> pa.DataType:
+    before = {field.name: field.type for field in prior} if prior is not None and pa.types.is_struct(prior) else {}
+    names = dict.fromkeys([*before, *(name for value in values for name in value)])
+    alike = len({name.lower() for name in names}) < len(names)
+    if not names or alike or "" in names or len(names) > MAX_FIELDS or any("\0" in name for name in names):
+        raise TooSlow
+    guides = dict(guide.fields) if guide.kind == "struct" else {}
+    knowns = dict(known.fields) if known.kind == "struct" else {}
+    fields = {
+        name: form(
+            [value.get(name) for value in values],
+            guides.get(name, NULL),
+            knowns.get(name, NULL),
+            before.get(name),
+        )
+        for name in names
+    }
+    return pa.struct(list(fields.items()))
+
+
+def _default(guide: Type) -> pa.DataType:
+    """For a key that the samples have only as null."""
+    match guide.kind:
+        case "list":
+            return pa.list_(_default(guide.element))
+        case "date":
+            return pa.string()
+        case "json":
+            return pa.null()
+        case "decimal":
+            return pa.int64()
+    return pa.null() if guide.kind == "null" else arrow(guide)

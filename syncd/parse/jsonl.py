@@ -1,0 +1,122 @@
+"""One block of JSON lines into columns: good lines the fast way, the others one by one, in one order.
+
+The fast way (`quick`) may only take what it reads exactly as the slow way (`values`) would; every line it refuses, or
+that its checks doubt, is read slowly. So a line becomes a row, is rejected, or was blank, whichever way it went.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from syncd.parse import quick
+from syncd.parse.columns import Found, Known, lift, widen
+from syncd.parse.forms import TooSlow
+from syncd.parse.lines import Lines
+from syncd.parse.values import Refused, as_column, record, type_of_all
+from syncd.types import Type, arrow, join_all
+
+
+@dataclass(slots=True)
+class Slow:
+    """Lines read one by one: rows by line, with every number still spelled, and the reasons of the refused."""
+
+    rows: dict[int, dict[str, Any]] = field(default_factory=dict)
+    refused: dict[int, str] = field(default_factory=dict)
+
+    def read(self, lines: Lines, wanted: Iterable[int], known: Known) -> None:
+        for line in wanted:
+            try:
+                self.rows[line] = lift(record(lines[line]), known)
+            except Refused as error:
+                self.refused[line] = str(error)
+
+    def values(self) -> dict[str, list[Any]]:
+        """By column, in the order first seen."""
+        names = dict.fromkeys(name for row in self.rows.values() for name in row)
+        return {name: [row.get(name) for row in self.rows.values()] for name in names}
+
+
+def parse_block(block: bytes, known: Known) -> Found:
+    """What became of each line. Pure: the same block and knowledge give the same columns."""
+    lines = Lines.of(block)
+    pieces: list[quick.Piece] = []
+    slow = Slow()
+    try:
+        pieces = quick.read(lines, known, slow)
+        columns = _columns(pieces, slow, known)
+    except TooSlow:
+        pieces, slow = [], Slow()
+        slow.read(lines, np.flatnonzero(~lines.blank).tolist(), known)
+        columns = _columns(pieces, slow, known)
+    return _found(lines, pieces, slow, columns)
+
+
+def _columns(pieces: Sequence[quick.Piece], slow: Slow, known: Known) -> dict[str, tuple[pa.Array | None, Type]]:
+    """Every column over all rows: the pieces' in turn, then the slow ones'. TooSlow: needs the lines' own text."""
+    spelled = slow.values()
+    names = dict.fromkeys([name for piece in pieces for name in piece.columns] + list(spelled))
+    columns: dict[str, tuple[pa.Array | None, Type]] = {}
+    for name in names:
+        guide = known.guide(name)
+        seen = [piece.columns[name][1] for piece in pieces if name in piece.columns]
+        t = join_all([*seen, type_of_all(spelled.get(name, ()), guide)])
+        if t.kind == "null":
+            columns[name] = None, t
+            continue
+        columns[name] = _column(name, t, pieces, spelled, len(slow.rows)), t
+    return columns
+
+
+def _column(
+    name: str, t: Type, pieces: Sequence[quick.Piece], spelled: Mapping[str, list[Any]], slow_rows: int
+) -> pa.Array:
+    chunks = []
+    for piece in pieces:
+        array, stored = piece.columns.get(name, (None, None))
+        if array is None or stored is None:
+            chunks.append(pa.nulls(len(piece.lines), arrow(t)))
+        elif (wider := widen(array, stored, t)) is None:
+            raise TooSlow
+        else:
+            chunks.append(wider)
+    if slow_rows:
+        values = as_column(spelled[name], t) if name in spelled else [None] * slow_rows
+        chunks.append(pa.array(values, arrow(t)))
+    return chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks)
+
+
+def _found(
+    lines: Lines,
+    pieces: Sequence[quick.Piece],
+    slow: Slow,
+    columns: dict[str, tuple[pa.Array | None, Type]],
+) -> Found:
+    record_of = np.cumsum(~lines.blank) - 1  # blank lines have no number
+    rows = np.concatenate([*(piece.lines for piece in pieces), np.array(list(slow.rows), np.int64)])
+    if len(rows) > 1 and (np.diff(rows) < 0).any():
+        order = np.argsort(rows)
+        rows = rows[order]
+        columns = {
+            name: (None if array is None else pc.take(array, pa.array(order)), t)
+            for name, (array, t) in columns.items()
+        }
+    forms: dict[str, pa.DataType] = {}
+    for piece in pieces:
+        forms |= piece.forms
+    return Found(
+        records=int(record_of[-1] + 1) if len(record_of) else 0,
+        blank=int(lines.blank.sum()),
+        rows=record_of[rows],
+        columns=columns,
+        rejected=[
+            (int(record_of[line]), int(lines.starts[line]), reason, lines[line])
+            for line, reason in sorted(slow.refused.items())
+        ],
+        forms=forms,
+    )

@@ -1,0 +1,81 @@
+"""Where the lines of a block are, found for all of them at once."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Indices = np.ndarray[Any, np.dtype[np.int64]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+
+_SPACE = np.zeros(256, np.bool_)
+_SPACE[list(b" \t\n\r\v\f")] = True
+
+
+@dataclass(slots=True)
+class Lines:
+    """A block cut at newlines. `starts` and `ends` (before the newline) are bytes of the block."""
+
+    block: bytes
+    starts: Indices
+    ends: Indices
+    blank: Flags  # white space only
+
+    @classmethod
+    def of(cls, block: bytes) -> Lines:
+        ends = np.flatnonzero(np.frombuffer(block or b" ", np.uint8) == 10)
+        if not block.endswith(b"\n") and block:
+            ends = np.append(ends, len(block))  # the last line may lack its newline
+        return cls.between(block, np.concatenate(([0], ends[:-1] + 1))[: len(ends)], ends)
+
+    @classmethod
+    def between(cls, block: bytes, starts: Indices, ends: Indices) -> Lines:
+        spaces = _SPACE[np.frombuffer(block or b" ", np.uint8)[starts]]
+        blank = np.zeros(len(starts), np.bool_)
+        for line in np.flatnonzero(spaces | (starts == ends)).tolist():
+            blank[line] = not block[starts[line] : ends[line]].strip()
+        return cls(block, starts, ends, blank)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, line: int) -> bytes:
+        return self.block[self.starts[line] : self.ends[line]]
+
+    def joined(self, wanted: Indices) -> bytes | memoryview:
+        """The wanted lines, ascending, each with its newline; no copy where they stand together."""
+        if not len(wanted):
+            return b""
+        breaks = np.flatnonzero(np.diff(wanted) > 1)
+        first, last = np.append(wanted[:1], wanted[breaks + 1]), np.append(wanted[breaks], wanted[-1:])
+        view = memoryview(self.block)
+        if len(first) == 1:
+            return view[self.starts[first[0]] : self.ends[last[0]]]
+        return b"\n".join(view[a:b] for a, b in zip(self.starts[first].tolist(), self.ends[last].tolist(), strict=True))
+
+    def at(self, position: Indices) -> Indices:
+        """The lines that hold these bytes."""
+        return np.unique(np.searchsorted(self.ends, position))
+
+    def holding(self, text: bytes) -> Indices:
+        """The lines that hold this text as a whole value."""
+        pattern = re.compile(rb"""[:,\["\s]""" + re.escape(text) + rb"""(?=[,\]}"\s])""")
+        return self.at(np.array([match.start() for match in pattern.finditer(self.block)], np.int64))
+
+    def not_utf8(self) -> list[int]:
+        """The lines that are no UTF-8."""
+        if self.block.isascii():
+            return []
+        bad, start = [], 0
+        while start < len(self.block):
+            try:
+                str(memoryview(self.block)[start:], "utf-8")
+                break
+            except UnicodeDecodeError as error:
+                line = int(np.searchsorted(self.ends, start + error.start))
+                bad.append(line)
+                start = int(self.ends[line]) + 1 if line < len(self) else len(self.block)
+        return bad
