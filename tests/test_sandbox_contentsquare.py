@@ -104,6 +104,11 @@ def test_each_knob_is_a_flag_with_a_default_and_a_word_of_help() -> None:
     assert not any(knob.default for knob in found.values() if knob.type is bool)
 
 
+def test_each_knob_has_its_turn_below() -> None:
+    below = Path(__file__).read_text()
+    assert [knob.name for knob in knobs() if knob.name not in below] == []
+
+
 def test_a_wrong_knob_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r"past_end is 'bang', but can be 'empty'"):
         Sandbox(past_end="bang")
@@ -625,6 +630,10 @@ def test_a_stall_and_a_slow_body(contentsquare: Open) -> None:
     client.http.timeout = httpx.Timeout(0.3)
     body, broke = received(client, client.first_url())
     assert broke and body
+    client.sandbox.set_trouble(stall_s=0.1)
+    began = time.monotonic()
+    whole, broke = received(client, client.first_url())
+    assert time.monotonic() - began > 0.1 and not broke and gzip.decompress(whole)
     slow = Client(contentsquare(slow=40_000, days=1))
     began = time.monotonic()
     body, broke = received(slow, slow.first_url())
@@ -737,6 +746,8 @@ def test_rows_in_other_spellings(contentsquare: Open) -> None:
     assert other[0]["is_excludable"] in (True, False) and isinstance(other[0]["is_excludable"], bool)
     assert other[0]["session_time"] == row["session_time"].replace(" ", "T") + "Z"
     assert len({len(each) for each in other}) == 2  # one alias is sometimes null
+    plain = Client(contentsquare(**jobs, plain_slashes=True))
+    assert b"https://" in gzip.decompress(plain.bytes_of(plain.runs()[0])[0])
     sandbox = contentsquare(**jobs, times="minutes")
     assert first_rows(Client(sandbox))[0][0]["session_time"] == row["session_time"][:-3]
 

@@ -197,7 +197,7 @@ class _Conversation(BaseHTTPRequestHandler):
                 case Download() as download:
                     self._send_file(call, download)
                 case _:
-                    self._reset()
+                    self._end(reset=True)
         finally:
             self._over()
 
@@ -254,28 +254,25 @@ class _Conversation(BaseHTTPRequestHandler):
 
     def _send_body(self, download: Download, first: int, last: int) -> None:
         fault = download.fault
-        ends = {at: first + int((last - first) * at) for at in (fault.reset_at, fault.close_at, fault.stall_at)}
         with download.path.open("rb") as file:
-            if fault.stall_at:
-                self._send_bytes(download, file, first, ends[fault.stall_at])
-                self.server.stopping.wait(fault.stall_s)
-                self._send_bytes(download, file, ends[fault.stall_at], last)
-            elif fault.reset_at or fault.close_at:
-                self._send_bytes(download, file, first, ends[fault.reset_at or fault.close_at])
-                self._reset() if fault.reset_at else self._close()
+            if cut_at := fault.reset_at or fault.close_at:
+                self._send_bytes(download, file, first, first + int((last - first) * cut_at))
+                self._end(reset=bool(fault.reset_at))
                 return
-            elif fault.wrong_length:
+            if fault.wrong_length:
                 self._send_bytes(download, file, first, max(first, last + min(0, fault.wrong_length)))
-                self._close()
+                self._end()
                 return
-            elif download.chunked:
-                self._send_bytes(download, file, first, last)
-            else:
-                self._send_bytes(download, file, first, last - 1)
-                self._over()
-                self._send_bytes(download, file, max(first, last - 1), last)
-        if download.chunked:
+            if fault.stall_at:
+                stall_at = first + int((last - first) * fault.stall_at)
+                self._send_bytes(download, file, first, stall_at)
+                self.server.stopping.wait(fault.stall_s)
+                first = stall_at
+            before_last = last if download.chunked else max(first, last - 1)
+            self._send_bytes(download, file, first, before_last)
             self._over()
+            self._send_bytes(download, file, before_last, last)
+        if download.chunked:
             self.connection.sendall(b"0\r\n\r\n")
 
     def _send_bytes(self, download: Download, file: Any, first: int, last: int) -> None:
@@ -289,15 +286,13 @@ class _Conversation(BaseHTTPRequestHandler):
             if download.slow and self.server.stopping.wait(len(chunk) / download.slow):
                 break
 
-    def _close(self) -> None:
+    def _end(self, *, reset: bool = False) -> None:
+        """Close the connection; `reset` with RST instead of FIN, as a dying middlebox does."""
         self.close_connection = True
-
-    def _reset(self) -> None:
-        """End with RST instead of FIN, as a dying middlebox does."""
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close_connection = True
-        with self.server.lock:
-            self.server.to_reset.add(self.connection)
+        if reset:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with self.server.lock:
+                self.server.to_reset.add(self.connection)
 
 
 def _chunks(file: Any, first: int, last: int, size: int) -> Iterator[bytes]:
