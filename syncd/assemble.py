@@ -12,14 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import structlog
+
 from syncd.destinations.lake import Lake
 from syncd.errors import ConfigError, TryAgain
 from syncd.landing import Landing
 from syncd.model import Source
-from syncd.retry import Patience
+from syncd.retry import Patience, Patient
 from syncd.settings import ContentsquareSettings, Settings
 from syncd.state import State, open_state
 from syncd.sync import Commits, Mirror, Rules, Watch
+
+log = structlog.get_logger()
 
 LOCK, STATE, LANDING = "syncd.lock", "state.sqlite", "landing"
 
@@ -72,14 +76,14 @@ def open_house(settings: Settings, watch: Watch, stop: threading.Event) -> Itera
         lake.start()
         state = open_state(root / STATE)
         closing.callback(state.close)
-        patience = Patience(settings.retry_for, stop)
+        patience = Patience(settings.retry_for, stop, planned=told)
         workers = closing.enter_context(ThreadPoolExecutor(settings.workers, thread_name_prefix="stage"))
         commits = Commits(lake)
         mirrors = {}
         for name, section in settings.sources.items():
             fetchers = ThreadPoolExecutor(section.max_concurrent_requests, thread_name_prefix=f"{name}-fetch")
             mirrors[name] = Mirror(
-                source=build_source(name, section),
+                source=Patient(build_source(name, section), patience),
                 destination=lake,
                 state=state,
                 landing=Landing(root / LANDING),
@@ -130,6 +134,11 @@ def locked(path: Path) -> Iterator[IO[str]]:
         lock.write(str(os.getpid()))
         lock.flush()
         yield lock
+
+
+def told(error: TryAgain, pause_s: float) -> None:
+    """Log a retry before its pause."""
+    log.info("retry_planned", error=str(error), hint=error.hint, pause_s=round(pause_s, 1))
 
 
 def user() -> str:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from syncd.assemble import build_lake, build_source, usable
 from syncd.errors import SyncdError
 from syncd.ledger import look, overlaps
-from syncd.model import Source
-from syncd.retry import Patience
+from syncd.model import NEVER, Part, Run, Source
+from syncd.retry import Patience, Patient
 from syncd.settings import Settings
 from syncd.state import EXPIRED, SET_ASIDE
 from syncd.sync import Load, plan
@@ -30,6 +30,23 @@ class Problem(NamedTuple):
     exit_code: int = 0
 
 
+@dataclass
+class Cost:
+    """What it takes to bring some runs home."""
+
+    runs: int = 0
+    parts: int = 0
+    bytes: int = 0
+    nearest_expiry: datetime = NEVER
+
+    def add(self, run: Run, parts: Sequence[Part]) -> None:
+        """Count a run in."""
+        self.runs += 1
+        self.parts += len(parts)
+        self.bytes += sum(part.size or 0 for part in parts)
+        self.nearest_expiry = min(self.nearest_expiry, run.expires_at)
+
+
 def problems(settings: Settings) -> Iterator[Problem]:
     """Everything that is wrong with the disk, the warehouse and each source."""
     if not settings.sources:
@@ -43,13 +60,14 @@ def problems(settings: Settings) -> Iterator[Problem]:
     except SyncdError as error:
         yield Problem("error", str(error), error.hint, error.exit_code)
     for name, section in settings.sources.items():
-        yield from source_problems(name, build_source(name, section), section.jobs)
+        source = Patient(build_source(name, section), Patience(PATIENCE))
+        yield from source_problems(name, source, section.jobs)
 
 
 def source_problems(name: str, source: Source, wanted: frozenset[str] | None) -> Iterator[Problem]:
     """Log in, and look at the jobs."""
     try:
-        jobs = Patience(PATIENCE, threading.Event())(source.jobs)
+        jobs = source.jobs()
     except SyncdError as error:
         yield Problem("error", f"sources.{name}: {error}", error.hint, error.exit_code)
         return
@@ -65,29 +83,20 @@ def source_problems(name: str, source: Source, wanted: frozenset[str] | None) ->
 
 def foresee(settings: Settings) -> dict[str, Any]:
     """What a pass would bring home, by source and scope, and the disk it needs; nothing is downloaded."""
-    now, patience = datetime.now(UTC), Patience(settings.retry_for, threading.Event())
+    now, patience = datetime.now(UTC), Patience(settings.retry_for)
     lake, seen = build_lake(settings), look(settings)
-    scopes: dict[tuple[str, str], list[Any]] = {}
+    scopes: dict[tuple[str, str], Cost] = {}
     for name, section in settings.sources.items():
-        source = build_source(name, section)
-        closed = lake.loaded(name) | {
-            run["run"] for run in seen.runs if run["source"] == name and run["state"] in (EXPIRED, SET_ASIDE)
-        }
-        for todo in plan(patience(lambda s=source, c=closed: list(s.runs(c, sweep=True))), now):
+        source = Patient(build_source(name, section), patience)
+        given_up = {run["run"] for run in seen.runs if run["source"] == name and run["state"] in (EXPIRED, SET_ASIDE)}
+        for todo in plan(source.runs(lake.loaded(name) | given_up, sweep=True), now):
             if isinstance(todo, Load):
-                run = todo.run
-                parts = patience(lambda s=source, r=run: s.parts(r))
-                row = scopes.setdefault((name, run.scope), [0, 0, 0, run.expires_at])
-                row[:] = (
-                    row[0] + 1,
-                    row[1] + len(parts),
-                    row[2] + sum(part.size or 0 for part in parts),
-                    min(row[3], run.expires_at),
-                )
-    needed = 2 * sum(row[2] for row in scopes.values())  # the bytes as they came, and about as much Parquet
+                row = scopes.setdefault((name, todo.run.scope), Cost())
+                row.add(todo.run, source.parts(todo.run))
+    needed = 2 * sum(cost.bytes for cost in scopes.values())  # the bytes as they came, and about as much Parquet
     root = next(folder for folder in (settings.data_dir, *settings.data_dir.parents) if folder.exists())
     return {
-        "scopes": [(*key, *row) for key, row in sorted(scopes.items())],
+        "scopes": [(*key, *astuple(cost)) for key, cost in sorted(scopes.items())],
         "disk_needed": needed,
         "disk_free": shutil.disk_usage(root).free,
     }

@@ -5,14 +5,15 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from inspect import Parameter, Signature
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
     from syncd.settings import Settings
     from syncd.sync import Outcome, Watch
 
-app = typer.Typer(
-    add_completion=True, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__
-)
+app = typer.Typer(add_completion=True, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 class LogFormat(StrEnum):
@@ -119,7 +118,7 @@ def check(context: typer.Context) -> None:
     errors = [problem for problem in found if problem.level == "error"]
     if not errors:
         typer.echo(
-            f"ok: {len(settings.sources)} source{'s' if len(settings.sources) != 1 else ''}, data in {settings.data_dir}"
+            f"ok: {', '.join(settings.sources)} answer{'s' * (len(settings.sources) == 1)}; data in {settings.data_dir}"
         )
     raise typer.Exit(max((problem.exit_code for problem in errors), key=[0, 1, 75, 2].index, default=0))
 
@@ -211,14 +210,37 @@ def query(
         raise SyncdError(str(error), hint="the tables: syncd query 'SHOW ALL TABLES'") from error
 
 
-@app.command()
-def sandbox(
-    vendor: Annotated[str, typer.Argument(metavar="VENDOR", help="contentsquare")],
-    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 0,
-    seed: Annotated[int, typer.Option(help="The same seed serves the same bytes.")] = 0,
-) -> None:
+def sandbox(vendor: str, port: int, **chosen: Any) -> None:
     """A vendor in a box on loopback: serves the API and files with realistic data, for demos and tests."""
-    raise NotImplementedError
+    from syncd.sandbox import contentsquare
+
+    if vendor != "contentsquare":
+        raise ConfigError(f"there is no {vendor} in a box", hint="syncd sandbox contentsquare")
+    try:
+        contentsquare.serve(port, show=typer.echo, **chosen)
+    except (ValueError, OSError) as error:
+        raise ConfigError(str(error), hint="syncd sandbox contentsquare --help") from error
+
+
+def with_knobs(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` with a flag for each knob of the vendor in a box, as typer reads signatures."""
+    from syncd.sandbox.contentsquare import knobs
+
+    keyword = Parameter.KEYWORD_ONLY
+    parameters = [
+        Parameter("vendor", keyword, default=typer.Argument("contentsquare", metavar="VENDOR"), annotation=str),
+        Parameter("port", keyword, default=typer.Option(0, help="0 takes a free one"), annotation=int),
+    ]
+    for knob in knobs():
+        told = f"{knob.help}{': ' + ', '.join(filter(None, knob.choices)) if knob.choices else ''}"
+        option = typer.Option(knob.default, knob.flag, help=told)
+        parameters.append(Parameter(knob.name, keyword, default=option, annotation=knob.type))
+    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # what inspect.signature reads first
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    return command
+
+
+app.command()(with_knobs(sandbox))
 
 
 @app.command()

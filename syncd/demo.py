@@ -20,10 +20,16 @@ from syncd.sandbox.contentsquare import Sandbox
 from syncd.settings import Settings
 
 QUERIES = (
-    ("rows by day", "SELECT _syncd_date AS day, count(*) AS sessions, count(DISTINCT user_id) AS users, "
-     "max(session_id) AS largest_id FROM shop.sessions GROUP BY day ORDER BY day"),
-    ("where each row came from", "SELECT _syncd_run AS run, _syncd_part AS part, count(*) AS rows "
-     "FROM shop.views GROUP BY ALL ORDER BY ALL LIMIT 5"),
+    (
+        "rows by day",
+        "SELECT _syncd_date AS day, count(*) AS sessions, count(DISTINCT user_id) AS users, "
+        "max(session_id) AS largest_id FROM shop.sessions GROUP BY day ORDER BY day",
+    ),
+    (
+        "where each row came from",
+        "SELECT _syncd_run AS run, _syncd_part AS part, count(*) AS rows "
+        "FROM shop.views GROUP BY ALL ORDER BY ALL LIMIT 5",
+    ),
 )
 
 

@@ -18,6 +18,7 @@ from syncd.fetch import land, landed
 from syncd.model import Landed, Part, Run, Source
 from syncd.names import file_name
 
+BLOCK = 1 << 20  # bytes
 LIST = "parts.json"  # can't be a part: those have an ending of their own
 
 
@@ -80,3 +81,10 @@ class Landing:
     def _folders(self, source: str) -> Iterator[Path]:
         root = self.root / source
         return (path for path in root.iterdir() if path.is_dir()) if root.is_dir() else iter(())
+
+
+def read(path: str) -> Iterator[bytes]:
+    """The bytes of a landed file, a block at a time."""
+    with Path(path).open("rb", buffering=0) as file:
+        while block := file.read(BLOCK):
+            yield block

@@ -14,7 +14,27 @@ from syncd.settings import Settings
 from syncd.state import EXPIRED, SET_ASIDE, read_state
 
 STATES = ("asked", "waiting", "found", "staging", "loaded", "superseded", "expired", "set_aside")
-KEYS = ["source", "run", "job", "scope", "format", "state", "period_start", "period_end", "completed_at", "expires_at", "loaded_at", "parts", "rows", "rejected", "bytes", "attempts", "error", "hint", "found_at"]
+KEYS = (
+    "source",
+    "run",
+    "job",
+    "scope",
+    "format",
+    "state",
+    "period_start",
+    "period_end",
+    "completed_at",
+    "expires_at",
+    "loaded_at",
+    "parts",
+    "rows",
+    "rejected",
+    "bytes",
+    "attempts",
+    "error",
+    "hint",
+    "found_at",
+)
 SEAM = timedelta(seconds=1)  # a period may end at 23:59:59.999 and the next begin at 00:00:00
 
 

@@ -146,15 +146,17 @@ class State:
                 .on_conflict_do_update(index_elements=["source", "run", "part"], set_={"staged": row["staged"]})
             )
 
-    def checkpoints(self, source: str | None = None, run: str | None = None) -> dict[tuple[str, str, str], Staged]:
-        """What is staged and not yet committed, by source, run and part."""
-        chosen = sa.select(CHECKPOINTS)
-        if source is not None:
-            chosen = chosen.where(CHECKPOINTS.c.source == source)
-        if run is not None:
-            chosen = chosen.where(CHECKPOINTS.c.run == run)
+    def checkpoints(self, run: Run) -> dict[str, Staged]:
+        """What of the run is staged and not yet committed, by part."""
+        chosen = sa.select(CHECKPOINTS).where(*_is(CHECKPOINTS, run.source, run.id))
         with self._reading() as connection:
-            return {(row.source, row.run, row.part): _loaded(row.staged) for row in connection.execute(chosen)}
+            return {row.part: _loaded(row.staged) for row in connection.execute(chosen)}
+
+    def staged(self, source: str) -> list[Staged]:
+        """Every part of a source that is staged and not yet committed."""
+        chosen = sa.select(CHECKPOINTS.c.staged).where(CHECKPOINTS.c.source == source)
+        with self._reading() as connection:
+            return [_loaded(staged) for staged in connection.scalars(chosen)]
 
     def forget_staged(self, run: Run) -> None:
         """Stage every part of the run again."""

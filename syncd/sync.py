@@ -24,7 +24,7 @@ from typing import Protocol, TypeVar
 import structlog
 
 from syncd.errors import BadRun, ConfigError, LinkExpired, StartOver, SyncdError, TryAgain
-from syncd.landing import Landing
+from syncd.landing import Landing, read
 from syncd.model import Batch, Destination, Landed, Part, Run, Scope, Source, Staged
 from syncd.parse import parse
 from syncd.retry import Patience
@@ -128,12 +128,12 @@ class Commits:
 class Mirror:
     """A source, and all that a pass over it needs."""
 
-    source: Source
+    source: Source  # a patient one
     destination: Destination
     state: State
     landing: Landing
     rules: Rules
-    patience: Patience
+    patience: Patience  # for what a source can't repeat by itself: landing a part
     fetchers: Executor  # land parts: they wait
     workers: Executor  # stage parts: they compute
     commits: Commits
@@ -164,7 +164,7 @@ def one_pass(mirror: Mirror, *, sweep: bool) -> Outcome:
     outcome = Outcome()
     name = mirror.source.name
     try:
-        mirror.destination.record_jobs(name, mirror.patience(mirror.source.jobs))
+        mirror.destination.record_jobs(name, mirror.source.jobs())
         todo = plan(open_runs(mirror, sweep=sweep), mirror.clock())
         with ThreadPoolExecutor(LANES, thread_name_prefix=name) as lanes:
             live = [each.run for each in todo if isinstance(each, Load)]
@@ -185,7 +185,7 @@ def open_runs(mirror: Mirror, *, sweep: bool) -> Iterator[Run]:
     state.forget(name, [row["run"] for row in state.runs(name) if row["run"] in loaded])  # a stop kept us from it
     in_flight = {row["run"]: run_of(row) for row in state.runs(name) if row["state"] in (FOUND, STAGING)}
     closed = loaded | state.closed(name)
-    found = mirror.patience(lambda: list(mirror.source.runs(closed, sweep=sweep)))  # half a walk is no listing
+    found = list(mirror.source.runs(closed, sweep=sweep))  # half a walk is no listing
     state.found(found, mirror.clock())
     for run in found:
         if in_flight.pop(run.id, None) is None:
@@ -221,8 +221,10 @@ def load(mirror: Mirror, run: Run) -> None:
             names = land(mirror, run)
             scope = mirror.destination.scope(run.source, mirror.source.scope(run.scope))
             staged = stage(mirror, run, scope, names)
+            mirror.state.record(run, **tally(staged))
             judge(run, scope, staged, mirror.rules, accept_rejected=noted["accept_rejected"])
             mirror.commits(run, staged)
+            log.info("run_committed", run=run.name)
             break
         except StartOver as error:
             log.warning("run_started_over", run=run.name, error=str(error))
@@ -232,17 +234,18 @@ def load(mirror: Mirror, run: Run) -> None:
     mirror.state.forget(run.source, [run.id])
     if not mirror.rules.keep_landed:
         mirror.landing.forget(run)
-    log.info("run_loaded", run=run.name, scope=run.scope, parts=len(staged), rows=sum(one.rows for one in staged))
+    log.info("run_loaded", run=run.name, scope=run.scope, **tally(staged))
 
 
 def land(mirror: Mirror, run: Run) -> list[str]:
     """Have every part of the run on our disk; the names of the parts."""
     here = mirror.landing.parts(run)
     if here is not None:
+        mirror.watch.begin(run, len(here), 0)
         return here
     past_its_promise = mirror.clock() >= run.expires_at
     try:
-        parts = mirror.patience(lambda: mirror.source.parts(run))
+        parts = mirror.source.parts(run)
     except BadRun as error:
         raise Gone if past_its_promise else error from error
     if past_its_promise and parts and all(part.expires_at <= mirror.clock() for part in parts):
@@ -305,7 +308,7 @@ def stage_part(
     watched: Callable[[Iterable[Batch]], Iterable[Batch]] = iter,
 ) -> Staged:
     """The unit of work: landed bytes to durable rows. Touches no state, may run anywhere, may be repeated."""
-    batches = parse(landed.path, scope, run.format, fields=run.fields)
+    batches = parse(read(landed.path), scope, run.format, fields=run.fields)
     return destination.stage(run, scope, part, landed, watched(batches))
 
 
@@ -318,6 +321,12 @@ def watched(mirror: Mirror, run: Run, batches: Iterable[Batch]) -> Iterator[Batc
         yield batch
 
 
+def tally(staged: Sequence[Staged]) -> dict[str, int]:
+    """What a run amounts to."""
+    sums = {key: sum(getattr(part, key) for part in staged) for key in ("rows", "rejected", "bytes")}
+    return {"parts": len(staged), **sums}
+
+
 def judge(run: Run, scope: Scope, staged: Sequence[Staged], rules: Rules, *, accept_rejected: bool = False) -> None:
     """BadRun when a part breaks the operator's limits: too many lines rejected, or a column changed under a freeze."""
     known = {column.source_name: column.type for column in scope.columns}
@@ -326,7 +335,7 @@ def judge(run: Run, scope: Scope, staged: Sequence[Staged], rules: Rules, *, acc
         if share > most and (part.rejected > 10 or share > 0.1) and not accept_rejected:
             shown = "; ".join(f"row {one.row} at byte {one.byte_offset}: {one.reason}" for one in part.samples)
             raise BadRun(
-                f"part {part.part}: {part.rejected} of {part.lines} lines rejected, more than max_rejected = {most} ({shown})",
+                f"part {part.part}: {part.rejected} of {part.lines} lines rejected, max_rejected is {most} ({shown})",
                 hint=f"to load it without them: syncd retry --accept-rejected {run.name}",
             )
         for column in part.columns if rules.freeze else ():
@@ -369,7 +378,7 @@ def tidy(mirror: Mirror) -> None:
     name, now = mirror.source.name, mirror.clock()
     in_flight = {row["run"] for row in mirror.state.runs(name) if row["state"] != EXPIRED}
     mirror.landing.sweep(name, mirror.rules.keep_landed, in_flight, now)
-    mirror.destination.sweep(name, now, mirror.state.checkpoints(source=name))
+    mirror.destination.sweep(name, now, dict(enumerate(mirror.state.staged(name))))
 
 
 def each_done(executor: Executor, action: Callable[[T], None], over: Iterable[T]) -> None:

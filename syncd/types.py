@@ -50,9 +50,7 @@ class Type:
         if self.kind == "list":
             return f"list<{self.element}>"
         if self.kind == "struct":
-            return (
-                f"struct<{','.join(orjson.dumps(name).decode() + ':' + str(t) for name, t in self.fields)}>"
-            )
+            return f"struct<{','.join(orjson.dumps(name).decode() + ':' + str(t) for name, t in self.fields)}>"
         if not (self.digits or self.scale or self.wide):
             return self.kind
         return f"{self.kind}({self.digits}.{self.scale}{'!' if self.wide else ''})"
@@ -76,11 +74,7 @@ def list_of(element: Type) -> Type:
 def struct_of(fields: dict[str, Type]) -> Type:
     """A struct, or JSON text where its names are none, too many, or not apart for DuckDB."""
     unlike = {name.lower() for name in fields}
-    if (
-        not 0 < len(fields) == len(unlike) <= MAX_FIELDS
-        or "" in fields
-        or any("\0" in name for name in fields)
-    ):
+    if not 0 < len(fields) == len(unlike) <= MAX_FIELDS or "" in fields or any("\0" in name for name in fields):
         return JSON
     return Type("struct", fields=tuple(sorted(fields.items())))
 
