@@ -61,7 +61,7 @@ class Patience:
         if isinstance(error, Advanced) or state.attempt_number == 1:
             state.start_time = time.monotonic()  # from here on `seconds_since_start` is the time of failing
             state.attempt_number = 1
-        growing = tenacity.wait_exponential_jitter(self.first_pause_s, self.longest_pause_s, jitter=0)(state)
+        growing = tenacity.wait_exponential(self.first_pause_s, self.longest_pause_s)(state)
         jitter = tenacity.wait_random(0.5, 1.5)(state)
         return max(error.after or 0.0, min(growing * jitter, self.longest_pause_s))
 

@@ -24,12 +24,16 @@ class Signs(NamedTuple):
     state: str
     last_run_at: datetime | None
     next_from: datetime | None
-    next_run_at: datetime | None
     updated_at: datetime | None
 
 
 def signs(job: Export) -> Signs:
-    return Signs(job.state, job.last_run_at, job.next_from, job.next_run_at, job.updated_at)
+    return Signs(job.state, job.last_run_at, job.next_from, job.updated_at)
+
+
+def is_silent(job: Export) -> bool:
+    """Whether the list tells nothing of when the job runs, though it may."""
+    return job.state == "ACTIVE" and job.last_run_at is None and job.next_from is None
 
 
 @dataclass
@@ -73,7 +77,7 @@ class News:
 
     def hints(self, jobs: Iterable[Export]) -> list[Export]:
         """The jobs whose runs should be looked at."""
-        return [job for job in jobs if self._known.get(job.id) != signs(job)]
+        return [job for job in jobs if self._known.get(job.id) != signs(job) or is_silent(job)]
 
     def judge(self, job: Export, runs: list[JobRun], closed: Container[str]) -> bool:
         """Whether the first page of a job's runs calls for a walk. A job found quiet is not asked again."""
