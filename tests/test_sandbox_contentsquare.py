@@ -27,9 +27,9 @@ from typing import Any, ClassVar
 import duckdb
 import httpx
 import pytest
-from sandbox_fixture import Open, running
 
 from syncd.sandbox.contentsquare import Offer, Sandbox, Trouble, knobs
+from tests.sandbox_fixture import Open, running
 
 
 @pytest.fixture
