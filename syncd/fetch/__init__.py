@@ -85,11 +85,12 @@ def _complete(open: Open, part: Part, path: Path, progress: Callable[[int], None
 def _append(body: Body, part: Part, partial: Path, had: int, progress: Callable[[int], None]) -> tuple[int, str]:
     """Add the body to what is there, and sync it."""
     digest, size = hashlib.sha256(), body.start
-    with os.fdopen(os.open(partial, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o600), "ab", BLOCK) as file:
+    with os.fdopen(os.open(partial, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o600), "ab") as file:
         _hash(partial, digest)
         try:
             for block in body:
                 file.write(block)
+                file.flush()  # a kill must not cost it
                 digest.update(block)
                 size += len(block)
                 progress(len(block))
@@ -100,7 +101,6 @@ def _append(body: Body, part: Part, partial: Path, had: int, progress: Callable[
         if body.total is not None and size != body.total:
             message = f"part {part.name}: {size} bytes came, but {body.total} were promised"
             raise (Advanced if had + HEADWAY <= size < body.total else TryAgain)(message, hint="it goes on by itself")
-        file.flush()
         os.fsync(file.fileno())
     return size, digest.hexdigest()
 
