@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 from syncd.errors import BadRun
 from syncd.model import Batch, Scope
+from syncd.parse import csv, jsonl
 from syncd.parse.blocks import line_end, plain, whole, without_bom
 from syncd.parse.columns import Found, Known, batch
-from syncd.parse.jsonl import parse_block
+from syncd.parse.header import sniffed
+from syncd.parse.records import split
 
 __all__ = ["parse"]
 
@@ -28,25 +31,35 @@ def parse(
     format: str,
     *,
     fields: Sequence[str] = (),
+    header: bool | None = None,
     threads: int | None = None,
 ) -> Iterator[Batch]:
     """A part's batches from its landed bytes, gzipped or not. `format` is "jsonl" or "csv".
 
-    `fields` are the columns that the job asks for, where known. TryAgain: the gzip is damaged or cut short.
-    BadRun: a format that we don't know, or a record beyond all measure.
+    `fields` are the columns that the job asks for, where known; `header` says whether CSV starts with the names,
+    None: look. TryAgain: the gzip is damaged or cut short. BadRun: an unknown format, an endless record.
     """
-    if format != "jsonl":
-        raise BadRun(f"no reader for the format {format!r}", hint="jsonl and csv are read")
     known = Known.of(scope)
     offset, text = without_bom(plain(chunks))
+    read: Callable[[bytes, Known], Found]
+    if format == "csv":
+        text, dialect = sniffed(text, (*fields,), [column.source_name for column in scope.columns], header)
+        blocks = whole(text, lambda block, is_final: split(block, dialect.delimiter, is_final).end)
+        read = partial(csv.parse_block, dialect=dialect)
+    elif format == "jsonl":
+        blocks, read = whole(text, line_end), jsonl.parse_block
+    else:
+        raise BadRun(f"no reader for the format {format!r}", hint="jsonl and csv are read")
     row = 1
-    for size, found in _ahead(whole(text, line_end), known, threads or os.cpu_count() or 1):
+    for size, found in _ahead(blocks, known, read, threads or os.cpu_count() or 1):
         yield batch(found, known, row, offset)
         row += found.records
         offset += size
 
 
-def _ahead(blocks: Iterator[bytes], known: Known, threads: int) -> Iterator[tuple[int, Found]]:
+def _ahead(
+    blocks: Iterator[bytes], known: Known, read: Callable[[bytes, Known], Found], threads: int
+) -> Iterator[tuple[int, Found]]:
     """Blocks read by several threads, in order. Each knows what the blocks until AHEAD before it taught."""
     pending: deque[tuple[int, Future[Found]]] = deque()
     with ThreadPoolExecutor(min(threads, AHEAD), thread_name_prefix="parse") as pool:
@@ -55,7 +68,7 @@ def _ahead(blocks: Iterator[bytes], known: Known, threads: int) -> Iterator[tupl
                 if len(pending) == AHEAD:
                     size, future = pending.popleft()
                     yield size, future.result()
-                pending.append((len(block), pool.submit(parse_block, block, known.snapshot())))
+                pending.append((len(block), pool.submit(read, block, known.snapshot())))
             while pending:
                 size, future = pending.popleft()
                 yield size, future.result()

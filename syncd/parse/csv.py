@@ -1,0 +1,161 @@
+r"""One block of CSV records into columns. Only text leaves the reader; a column's type is then found over all of it.
+
+A bare `\N` is NULL and a quoted one text; an empty field is text in a text column and NULL in any other. An undeclared
+column is text: nobody said what it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pv
+
+from syncd.parse.columns import Found, Known
+from syncd.parse.lines import Indices, Lines
+from syncd.parse.records import RETURN, Records, fields, split
+from syncd.parse.texts import typed
+from syncd.types import Type
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a part is written."""
+
+    delimiter: str
+    names: tuple[str, ...]  # of the columns, each once
+    headers: tuple[bytes, ...]  # records that only repeat the names
+
+
+def parse_block(block: bytes, known: Known, dialect: Dialect) -> Found:
+    """What became of each record."""
+    records = split(block, dialect.delimiter, True)
+    lines = records.lines
+    is_header = _headers(lines, dialect)
+    is_record = ~lines.blank & ~is_header
+    refused = {line: "not UTF-8" for line in lines.not_utf8() if is_record[line]}
+    slow = _slow(records) & is_record
+    slow[list(refused)] = False
+    fast = np.flatnonzero(is_record & ~slow)
+    fast = fast[~np.isin(fast, list(refused))] if refused else fast
+    table, kept = _read(lines, fast, dialect, refused)
+    rows, texts = _read_each(lines, np.flatnonzero(slow), dialect, refused)
+    return _found(lines, is_header, dialect, known, (table, kept), (texts, rows), refused)
+
+
+def _headers(lines: Lines, dialect: Dialect) -> Any:
+    found = np.zeros(len(lines), np.bool_)
+    for header in dialect.headers:
+        at = lines.block.find(header)
+        while at >= 0:
+            line = int(np.searchsorted(lines.starts, at, side="right")) - 1
+            whole = lines[line].removesuffix(b"\r").removeprefix(b"\xef\xbb\xbf")
+            found[line] |= whole == header
+            at = lines.block.find(header, at + len(header))
+    return found
+
+
+def _slow(records: Records) -> Any:
+    """Records that pyarrow may read otherwise: odd quotes, or a carriage return that it takes for a newline."""
+    slow = records.odd.copy()
+    block = records.lines.block
+    if block.count(b"\r") > block.count(b"\r\n"):
+        data = np.frombuffer(block, np.uint8)
+        returns = np.flatnonzero(data == RETURN)
+        following = data[np.minimum(returns + 1, len(data) - 1)]
+        slow[records.lines.at(returns[following != 10])] = True
+    return slow
+
+
+def _read(lines: Lines, wanted: Indices, dialect: Dialect, refused: dict[int, str]) -> tuple[list[pa.Array], Indices]:
+    """The texts of these records by column, and which records had the right number of fields."""
+    if not len(wanted):
+        return [pa.array([], pa.string()) for _ in dialect.names], wanted
+    short: list[int] = []
+
+    def refuse(row: pv.InvalidRow) -> str:
+        short.append(row.number - 1)
+        refused[int(wanted[row.number - 1])] = _miscounted(row.actual_columns, row.expected_columns)
+        return "skip"
+
+    text = lines.joined(wanted)
+    names = [str(number) for number in range(len(dialect.names))]
+    table = pv.read_csv(
+        pa.BufferReader(pa.py_buffer(text)),
+        read_options=pv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=names),
+        parse_options=pv.ParseOptions(
+            delimiter=dialect.delimiter,
+            newlines_in_values=True,
+            ignore_empty_lines=False,
+            invalid_row_handler=refuse,
+        ),
+        convert_options=pv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()),
+            null_values=["\\N"],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            check_utf8=False,  # the lines were looked through
+        ),
+    )
+    kept = np.delete(wanted, short)
+    assert table.num_rows == len(kept), "pyarrow saw other records"
+    return [column.combine_chunks() for column in table.columns], kept
+
+
+def _miscounted(actual: int, expected: int) -> str:
+    return f"{actual} fields where the header has {expected}"
+
+
+def _read_each(
+    lines: Lines, wanted: Indices, dialect: Dialect, refused: dict[int, str]
+) -> tuple[list[int], list[list[str | None]]]:
+    """Rows one by one, and their texts by column."""
+    rows: dict[int, list[str | None]] = {}
+    for line in wanted.tolist():
+        found = fields(lines[line].removesuffix(b"\r").decode(), dialect.delimiter)
+        if found is None:
+            refused[line] = "a quoted field is not closed, or has text behind it"
+        elif len(found) != len(dialect.names):
+            refused[line] = _miscounted(len(found), len(dialect.names))
+        else:
+            rows[line] = found
+    return list(rows), [list(column) for column in zip(*rows.values(), strict=True)]
+
+
+def _found(
+    lines: Lines,
+    is_header: Any,
+    dialect: Dialect,
+    known: Known,
+    fast: tuple[list[pa.Array], Indices],
+    slow: tuple[list[list[str | None]], list[int]],
+    refused: dict[int, str],
+) -> Found:
+    is_record = ~lines.blank & ~is_header
+    record_of = np.cumsum(is_record) - 1
+    arrays, kept = fast
+    rows = kept
+    if slow[1]:
+        rows = np.concatenate([kept, slow[1]])
+        order = pa.array(np.argsort(rows))
+        rows = np.sort(rows)
+        arrays = [
+            pc.take(pa.concat_arrays([array, pa.array(texts, pa.string())]), order)
+            for array, texts in zip(arrays, slow[0], strict=True)
+        ]
+    columns: dict[str, tuple[pa.Array | None, Type]] = {
+        name: typed(array, known.guide(name)) for name, array in zip(dialect.names, arrays, strict=True)
+    }
+    return Found(
+        records=int(is_record.sum()),
+        blank=int(lines.blank.sum()),
+        rows=record_of[rows],
+        columns=columns if len(rows) else {},
+        rejected=[
+            (int(record_of[line]), int(lines.starts[line]), reason, lines[line])
+            for line, reason in sorted(refused.items())
+        ],
+    )

@@ -1,0 +1,117 @@
+"""Where the records of CSV text are: a newline inside quotes ends none.
+
+A field is quoted when it starts with a quote; `""` inside is one. A quote elsewhere is an ordinary character. A quoted
+field that isn't closed, or has text behind it, breaks its record; the damage ends with its line.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from syncd.parse.lines import Flags, Lines
+
+MAX_OPEN = 64 << 20  # bytes that a quote may stay open before it counts as never closed
+DELIMITERS = (",", ";", "\t", "|")
+QUOTE, NEWLINE, RETURN = b'"'[0], b"\n"[0], b"\r"[0]
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+@dataclass(slots=True)
+class Records:
+    """The whole records of a block. `odd` ones have quotes where a plain reader may stumble."""
+
+    lines: Lines
+    odd: Flags
+    end: int  # behind the last one
+
+
+def split(block: bytes, delimiter: str, is_final: bool) -> Records:
+    """The block's records; the last may lack its newline if `is_final`."""
+    data = np.frombuffer(block or b" ", np.uint8)
+    quotes = np.flatnonzero(data == QUOTE)
+    if not _regular(data, quotes, ord(delimiter)) or (is_final and len(quotes) % 2):
+        return _split_each(block, delimiter, is_final or len(block) >= MAX_OPEN)
+    ends = np.flatnonzero(data == NEWLINE)
+    ends = ends[np.searchsorted(quotes, ends) % 2 == 0] if len(quotes) else ends
+    if is_final and block and not (len(ends) and ends[-1] == len(block) - 1):
+        ends = np.append(ends, len(block))
+    elif not len(ends) and len(block) >= MAX_OPEN:
+        return _split_each(block, delimiter, True)
+    return _records(block, ends, np.zeros(len(ends), np.bool_))
+
+
+def _records(block: bytes, ends: Any, odd: Flags) -> Records:
+    starts = np.concatenate(([0], ends + 1))[: len(ends)]
+    end = min(int(ends[-1]) + 1, len(block)) if len(ends) else 0
+    return Records(Lines.between(block, starts, ends), odd, end)
+
+
+def _regular(data: Bytes, quotes: Any, delimiter: int) -> bool:
+    """Every quote opens at the start of a field, closes at its end, or is one of two."""
+    opening, closing = quotes[0::2], quotes[1::2]
+    before = data[np.maximum(opening - 1, 0)]
+    fine = (before == delimiter) | (before == NEWLINE) | (opening == 0)
+    fine[1:] |= opening[1:] == closing[: len(opening) - 1] + 1
+    after = data[np.minimum(closing + 1, len(data) - 1)]
+    good = (after == delimiter) | (after == NEWLINE) | (after == RETURN) | (closing == len(data) - 1)
+    good[: len(opening) - 1] |= opening[1:] == closing[: len(opening) - 1] + 1
+    return bool(fine.all() and good.all())
+
+
+def _split_each(block: bytes, delimiter: str, is_final: bool) -> Records:
+    """As `split`, record by record, for text with odd quotes."""
+    strict, loose, open_at_end = _patterns(delimiter)
+    ends, odd, at = [], [], 0
+    while at < len(block):
+        match = strict.match(block, at) or loose.match(block, at)
+        if match:
+            end = match.end() - block.endswith(b"\n", at, match.end())
+            if end == len(block) and not is_final:
+                break
+        elif not is_final and open_at_end.match(block, at):
+            break
+        else:
+            end = block.find(b"\n", at)
+            end = len(block) if end < 0 else end
+        ends.append(end)
+        odd.append(not match or match.re is loose)
+        at = end + 1
+    return _records(block, np.array(ends, np.int64), np.array(odd, np.bool_))
+
+
+@cache
+def _patterns(delimiter: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes], re.Pattern[bytes]]:
+    d = re.escape(delimiter.encode())
+    quoted = rb'"[^"]*+(?:""[^"]*+)*+"'
+    strict = rb'(?:%s|[^"%s\n]*+)' % (quoted, d)
+    loose = rb'(?:%s|[^"%s\n][^%s\n]*+|)' % (quoted, d, d)
+    end = rb"\r?(?:\n|\Z)"
+    return (
+        re.compile(rb"%s(?:%s%s)*+%s" % (strict, d, strict, end)),
+        re.compile(rb"%s(?:%s%s)*+%s" % (loose, d, loose, end)),
+        re.compile(rb'(?:%s%s)*+"[^"]*+(?:""[^"]*+)*+\Z' % (loose, d)),
+    )
+
+
+@cache
+def _field(delimiter: str) -> re.Pattern[str]:
+    d = re.escape(delimiter)
+    return re.compile(rf'(?:"([^"]*+(?:""[^"]*+)*+)"|([^"{d}\n][^{d}\n]*+|))({d}|\Z)')
+
+
+def fields(record: str, delimiter: str) -> list[str | None] | None:
+    r"""A record's fields, unquoted; None for a bare \N. None for the whole: broken quotes."""
+    found: list[str | None] = []
+    pattern, at = _field(delimiter), 0
+    while match := pattern.match(record, at):
+        quoted, bare, end = match.groups()
+        found.append(quoted.replace('""', '"') if quoted is not None else None if bare == "\\N" else bare)
+        if not end:
+            return found
+        at = match.end()
+    return None
