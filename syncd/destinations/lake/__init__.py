@@ -19,7 +19,7 @@ from syncd.destinations.lake.commit import Committed, Ready, apply, prove
 from syncd.destinations.lake.learn import learned
 from syncd.destinations.lake.paths import CATALOGUE, LAKE, TEMPORARY
 from syncd.destinations.lake.show import show_all
-from syncd.destinations.lake.stage import stage
+from syncd.destinations.lake.stage import write_part
 from syncd.destinations.lake.sweep import NAMED, forget_files, remove_orphans
 from syncd.errors import ConfigError
 from syncd.model import Batch, Job, Landed, Run, Scope, Staged
@@ -70,7 +70,7 @@ class Lake:
         self, run: Run, scope: Scope, part: str, landed: Landed, batches: Iterable[Batch], generation: int = 1
     ) -> Staged:
         """Make one part durable, out of sight; a generation above 1 leaves the files of those below alone."""
-        return stage(self.home, run, scope, part, landed, batches, generation)
+        return write_part(self.home, run, scope, part, landed, batches, generation)
 
     def commit(self, ready: Sequence[Ready]) -> Committed:
         """Show whole runs in one step; runs that are loaded already change nothing."""

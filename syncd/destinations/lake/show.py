@@ -98,7 +98,8 @@ def _chunks(catalogue: Catalogue, source: str) -> dict[str, dict[str, list[int]]
     """Chunks of files by the name of their scope's view and by job; a job without files has an empty one."""
     rows = catalogue.execute(
         'SELECT DISTINCT "view", job, coalesce(chunk, 0) chunk FROM _syncd.scopes '
-        "JOIN _syncd.runs USING (source, scope) LEFT JOIN _syncd.files USING (source, scope, run) WHERE source = ? ORDER BY ALL",
+        "JOIN _syncd.runs USING (source, scope) LEFT JOIN _syncd.files USING (source, scope, run) "
+        "WHERE source = ? ORDER BY ALL",
         source,
     )
     chunks: dict[str, dict[str, list[int]]] = {}

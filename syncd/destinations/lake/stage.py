@@ -7,7 +7,7 @@ under temporary names; the renames come last, and repeating them replaces.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date
 from pathlib import Path
@@ -185,10 +185,10 @@ class Staging:
     def drop(self) -> None:
         """Leave no file open and none under a temporary name."""
         for file in [*self._open.values(), *self._closed, *filter(None, [self._rejects])]:
-            with ExitStack() as after:  # a full disk may refuse even the closing
-                after.callback(file.temporary.unlink, missing_ok=True)
-                after.callback(file.stream.close)
-                file.writer.is_open = False  # no footer is wanted: the file goes
+            file.writer.is_open = False  # no footer is wanted: the file goes
+            with suppress(OSError):  # a full disk may refuse what the stream still holds
+                file.stream.close()
+            file.temporary.unlink(missing_ok=True)
 
     def _add_rows(self, batch: Batch) -> None:
         layout = self._layout(batch.columns)
@@ -234,14 +234,16 @@ class Staging:
         text = pa.dictionary(pa.int32(), pa.string())
         fields += [(name, text) for name in ("_syncd_run", "_syncd_job", "_syncd_part")]
         fields += [("_syncd_row", pa.int64()), ("_syncd_completed_at", pa.timestamp("us"))]
-        said = {FOOTER: _footer(self._run, self._scope, self._part, self._generation, layout)}
-        return self._writer(path, day, layout, pa.schema(fields, metadata=said))
+        return self._writer(path, day, layout, pa.schema(fields))
 
     def _writer(self, path: str, day: str, layout: Layout, schema: pa.Schema) -> _Open:
         hidden = self._root / temporary(path)
         disk.make_folder(hidden.parent)
         stream = hidden.open("wb", buffering=1 << 20)
-        return _Open(path, day, layout, hidden, stream, pq.ParquetWriter(stream, schema, **FORMAT))
+        writer = pq.ParquetWriter(stream, schema, **FORMAT)
+        said = _footer(self._run, self._scope, self._part, self._generation, layout)
+        writer.add_key_value_metadata({FOOTER: said})
+        return _Open(path, day, layout, hidden, stream, writer)
 
     def _flush(self, file: _Open) -> None:
         if not file.held:
@@ -287,8 +289,7 @@ class Staging:
     def _reject(self, rejected: Sequence[Rejected]) -> None:
         if self._rejects is None:
             path = rejects_path(self._run, self._part, self._generation)
-            said = {FOOTER: _footer(self._run, self._scope, self._part, self._generation, Layout())}
-            self._rejects = self._writer(path, "", Layout(), REJECTED.with_metadata(said))
+            self._rejects = self._writer(path, "", Layout(), REJECTED)
         self._samples += rejected[: SAMPLES - len(self._samples)]
         run = self._run
         columns = [[value] * len(rejected) for value in (run.source, run.scope, run.id, self._part)]
@@ -298,7 +299,7 @@ class Staging:
         self._rejects.rows += len(rejected)
 
 
-def stage(
+def write_part(
     root: Path, run: Run, scope: Scope, part: str, landed: Landed, batches: Iterable[Batch], generation: int
 ) -> Staged:
     """Write the part; errors of `batches` pass through, those of the disk are TryAgain, and neither leaves a file."""
