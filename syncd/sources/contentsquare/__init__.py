@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-import weakref
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
@@ -165,9 +164,7 @@ class Contentsquare:
     @cached_property
     def _client(self) -> httpx.Client:
         made = self._made_of
-        client = httpx.Client(transport=made["transport"], timeout=made["timeout"])
-        weakref.finalize(self, client.close)
-        return client
+        return Client(transport=made["transport"], timeout=made["timeout"])
 
     @cached_property
     def _api(self) -> Api:
@@ -175,6 +172,13 @@ class Contentsquare:
         secret, project = made["client_secret"], made["project_id"]
         login = Login(self._client, self.name, made["token_url"], made["client_id"], secret, project)
         return Api(self._client, login, self._slots)
+
+
+class Client(httpx.Client):
+    """Lets go of its connections with its last user."""
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def remade(made_of: dict[str, Any]) -> Contentsquare:
