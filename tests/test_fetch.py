@@ -203,6 +203,12 @@ def test_a_stop_between_the_last_byte_and_the_rename_costs_no_request(tmp_path: 
         assert len(store.requests) == 1
 
 
+def test_a_stop_before_the_first_byte_of_an_empty_part_is_a_repeat(tmp_path: Path) -> None:
+    (tmp_path / "p0.partial.json").write_text('{"tag":"\\"v1\\"","total":0}')
+    with Store(partial(stored, b"")) as store:
+        assert store.land(tmp_path / "p0") == b""
+
+
 @pytest.mark.parametrize("note", ["", "{", "[]", '{"tag":7,"total":1}', '{"tag":"\\"v1\\""}', None])
 def test_a_torn_note_costs_a_repeat_and_never_a_byte(tmp_path: Path, note: str | None) -> None:
     with Store(cut_first(300_000)) as store:

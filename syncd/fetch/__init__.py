@@ -69,7 +69,7 @@ def _complete(open: Open, part: Part, path: Path, progress: Callable[[int], None
     partial, note = Path(f"{path}.partial"), Path(f"{path}.partial.json")
     mark = _read(note)
     had = partial.stat().st_size if partial.exists() else 0
-    if had == mark.total:  # stopped between the last byte and the rename
+    if had == mark.total and partial.exists():  # stopped between the last byte and the rename
         return _synced(partial)
     if not mark.tag or had > (mark.total or had):
         had = 0  # without a validator nobody can tell whether the far side is still the same

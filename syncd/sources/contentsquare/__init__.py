@@ -125,8 +125,7 @@ class Contentsquare:
         def the_end() -> Iterator[Run]:
             paging = self.api.successful_runs_paging
             walk.pages = paging.pages
-            if paging.held_still:
-                self._news.walked(walk)
+            self._news.walked(walk if paging.held_still else None)
             yield from ()
 
         # map, filter and chain outlive an error of the walk below them, as a generator would not

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from syncd.sources.contentsquare.answers import Export, FinishedRun, JobRun
-from syncd.sources.contentsquare.paging import FEW_PAGES, LIMIT
+from syncd.sources.contentsquare.paging import DEFAULT_PAGE, FEW_PAGES
 
 ENDS = {"SUCCESS", "FAILURE"}
 LOOK_FOR = timedelta(days=1)  # how long an execution without an end is looked after; sweeps find what comes later
@@ -64,11 +64,13 @@ class News:
         self._walked: Walked | None = None
         self._known: dict[str, Signs] = {}  # jobs without news, as last seen
 
-    def walked(self, walk: Walked) -> None:
-        """A walk has come to its end, and nothing moved under it."""
+    def walked(self, walk: Walked | None) -> None:
+        """A walk has come to its end, and nothing moved under it; None: something did, so the next pass walks too."""
+        self._walked = walk
+        if walk is None:
+            return
         now = datetime.now(UTC)
         self._known = {job: sign for job, sign in walk.jobs.items() if walk.is_over(job, sign.last_run_at, now)}
-        self._walked = walk
 
     def needs_walk(self, closed: Container[str]) -> bool:
         """Whether no hint is needed: never walked, a short list, or runs passed on that are still not closed."""
@@ -84,11 +86,11 @@ class News:
         before = self._walked.jobs.get(job.id) if self._walked else None
         since = before.last_run_at if before else None
         recent = [run for run in runs if since is None or run.started_at is None or run.started_at >= since]
+        newest = [run for run in recent if run.started_at and job.last_run_at and run.started_at >= job.last_run_at]
         if any(run.state == "SUCCESS" and f"{job.id}-{run.id}" not in closed for run in recent):
             return True
-        if any(run.state not in ENDS for run in recent):
-            return False  # still at it: asked again at the next pass
-        if not recent and len(runs) >= LIMIT:
-            return True  # its news hide behind the first page
-        self._known[job.id] = signs(job)
-        return False
+        if not newest and len(runs) >= DEFAULT_PAGE:
+            return True  # it may stand on another page: within a job there is no order
+        if all(run.state in ENDS for run in recent):
+            self._known[job.id] = signs(job)
+        return False  # or still at it: asked again at the next pass
