@@ -258,7 +258,6 @@ def land(mirror: Mirror, run: Run) -> list[str]:
 
 def land_part(mirror: Mirror, run: Run, part: Part) -> None:
     """Have one part on our disk; where its link is dead the parts are listed again. Gone: so is the file."""
-    dead_links = 0
 
     def progress(size: int) -> None:
         if mirror.stop.is_set():
@@ -266,15 +265,14 @@ def land_part(mirror: Mirror, run: Run, part: Part) -> None:
         mirror.watch.landed(run, size)
 
     def attempt() -> Landed:
-        nonlocal part, dead_links
+        nonlocal part
         try:
             return mirror.landing.land(mirror.source, run, part, progress)
         except LinkExpired as error:
-            dead_links += 1
-            if dead_links > 1 and mirror.clock() >= min(part.expires_at, run.expires_at):
-                raise Gone from error
             part = next((one for one in mirror.source.parts(run) if one.name == part.name), part)
-            raise TryAgain(str(error), hint=error.hint, after=None if dead_links > 1 else 0) from error
+            if part.expires_at <= mirror.clock():  # even the fresh link is dead
+                raise Gone from error
+            raise TryAgain(str(error), hint=error.hint) from error
 
     landed = mirror.patience(attempt)
     log.info("part_landed", run=run.name, part=part.name, bytes=landed.bytes)

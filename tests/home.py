@@ -6,6 +6,7 @@ import json  # noqa: TID251  # the answers hold integers past 64 bits
 import os
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -92,44 +93,59 @@ def quoted(name: str) -> str:
 def differences(home: Home, source: str, sandbox: Sandbox) -> list[str]:
     """Where the warehouse is not what the vendor says that it served: rows, and each column's figures, run by run."""
     wrong = []
-    for run in sandbox.truth():
-        table = f"{quoted(source)}.{quoted(run['scope'])}"
-        here = f"WHERE _syncd_run = '{run['run']}'"
-        ((rows,),) = home.query(f"SELECT count(*) FROM {table} {here}")
-        if rows != run["rows"]:
-            wrong.append(f"{run['run']}: {rows} rows, not {run['rows']}")
-        names = dict(
-            home.query(
-                f"SELECT source_name, name FROM _syncd.columns WHERE source = '{source}' AND scope = '{run['scope']}'"
-            )
-        )
-        for column, told in run["columns"].items():
-            seen = figures(home, table, here, quoted(names[column]), told)
-            wrong += [
-                f"{run['run']} {column}: {key} is {seen[key]}, not {told[key]}"
-                for key in seen
-                if seen[key] != told[key]
-            ]
+    truth = sandbox.truth()
+    for scope in {run["scope"] for run in truth}:
+        seen = figures(home, source, scope)
+        for run in (run for run in truth if run["scope"] == scope and run["rows"]):
+            counted = seen.get(run["run"], {})
+            for column, told in {"": {"values": run["rows"]}, **run["columns"]}.items():
+                wrong += compared(f"{run['run']} {column}", counted.get(column, {}), told.get("inner", told))
     return wrong
 
 
-def figures(home: Home, table: str, here: str, column: str, told: dict[str, Any]) -> dict[str, Any]:
-    """The figures of a column that `told` has, counted by DuckDB."""
-    if "inner" in told:
-        ((kind,),) = home.query(f"SELECT any_value(typeof({column})) FROM {table}")
-        if not kind.endswith("[]"):
-            return {}
-        table, here = f"(SELECT unnest({column}) AS inside FROM {table} {here})", ""
-        column, told = "inside", told["inner"]
-        ((values,),) = home.query(f"SELECT count({column}) FROM {table}")
-        counted: dict[str, Any] = {"values": values}
-    else:
-        ((values, nulls),) = home.query(f"SELECT count({column}), count(*) - count({column}) FROM {table} {here}")
-        counted = {"values": values, "nulls": nulls}
-    text = f"CASE WHEN typeof({column}) = 'BOOLEAN' THEN CAST(CAST({column} AS INT) AS VARCHAR) ELSE CAST({column} AS VARCHAR) END"
-    if told.get("digest") is not None and values:
-        ((characters, digest),) = home.query(
-            f"SELECT sum(length({text})), sum(CAST('0x' || md5({text})[:15] AS HUGEINT)) FROM {table} {here}"
-        )
-        counted |= {"characters": int(characters), "digest": str(digest)}
-    return counted
+def compared(where: str, seen: dict[str, Any], told: dict[str, Any]) -> list[str]:
+    """The figures of one column that are not as told; 1 and 1.0 are one number, so numbers have only their sum."""
+    told = {key: value for key, value in told.items() if value is not None and key != "nulls"}
+    if "sum" in told:
+        told["sum"] = Decimal(told["sum"])
+    if told["values"] == 0:
+        return []
+    must = {"values", "sum"} if seen.get("is_number") else {"values", "characters", "digest"}
+    return [
+        f"{where}: {key} is {seen.get(key)}, not {told[key]}"
+        for key in must & told.keys()
+        if seen.get(key) != told[key]
+    ]
+
+
+def figures(home: Home, source: str, scope: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """Each column's figures by run and by the vendor's name for the column; "" counts the rows."""
+    table = f"{quoted(source)}.{quoted(scope)}"
+    names = dict(
+        home.query(f"SELECT name, source_name FROM _syncd.columns WHERE source = '{source}' AND scope = '{scope}'")
+    )
+    kinds = {name: kind for name, kind, *_ in home.query(f"DESCRIBE {table}") if name in names}
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for run, rows in home.query(f"SELECT _syncd_run, count(*) FROM {table} GROUP BY 1"):
+        found[run] = {"": {"values": rows, "is_number": True}}
+    flat = [name for name, kind in kinds.items() if not kind.endswith("[]")]
+    queries = [(table, flat)]
+    for name in kinds.keys() - set(flat):
+        queries.append((f"(SELECT _syncd_run, unnest({quoted(name)}) AS {quoted(name)} FROM {table})", [name]))
+    for rows_of, columns in queries:
+        asked = ", ".join(aggregates(quoted(name), kinds[name].removesuffix("[]")) for name in columns)
+        for run, *answers in home.query(f"SELECT _syncd_run, {asked} FROM {rows_of} GROUP BY 1"):
+            for name, answer in zip(columns, answers, strict=True):
+                found[run][names[name]] = answer
+    return found
+
+
+def aggregates(column: str, kind: str) -> str:
+    """SQL for the figures of one column, as a struct."""
+    if kind in ("DOUBLE", "HUGEINT") or kind.startswith("DECIMAL"):
+        scale = 18 if kind == "DOUBLE" else 9
+        total = f"sum(CAST(CAST({column} AS VARCHAR) AS DECIMAL(38, {scale})))"
+        return f"{{'values': count({column}), 'sum': {total}, 'is_number': true}}"
+    text = f"CAST(CAST({column} AS INT) AS VARCHAR)" if kind == "BOOLEAN" else f"CAST({column} AS VARCHAR)"
+    digest = f"CAST(sum(CAST('0x' || md5({text})[:15] AS HUGEINT)) AS VARCHAR)"
+    return f"{{'values': count({column}), 'characters': sum(length({text})), 'digest': {digest}}}"
