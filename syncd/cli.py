@@ -171,9 +171,9 @@ def retry(
 ) -> None:
     """Put set-aside runs back to work."""
     from syncd.assemble import Busy
-    from syncd.daemon import Outcome
     from syncd.orders import leave, orders_for, work_off
     from syncd.progress import Nobody
+    from syncd.sync import Outcome
 
     settings = context.obj.settings()
     orders = orders_for(settings, "retry", names, accept_rejected=accept_rejected)

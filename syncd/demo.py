@@ -17,7 +17,7 @@ from syncd.daemon import once
 from syncd.errors import SyncdError
 from syncd.progress import Nobody
 from syncd.sandbox.contentsquare import Sandbox
-from syncd.settings import Settings
+from syncd.settings import ContentsquareSettings, Settings
 
 QUERIES = (
     (
@@ -39,7 +39,11 @@ def show_off(keep: Path | None = None) -> None:
     folder = nullcontext(str(keep)) if keep else tempfile.TemporaryDirectory(prefix="syncd-demo-")
     with folder as root, Sandbox(seed=1) as vendor:
         typer.echo(f"a vendor in a box listens on {vendor.url}; its exports come home to {root} …\n")
-        settings = Settings(data_dir=Path(root), retry_for=timedelta(seconds=30), sources={"shop": vendor.settings()})
+        settings = Settings(
+            data_dir=Path(root),
+            retry_for=timedelta(seconds=30),
+            sources={"shop": ContentsquareSettings(**vendor.settings())},
+        )
         with open_house(settings, Nobody(), threading.Event()) as house:
             outcomes = once(house)
         for trouble in [outcome.trouble for outcome in outcomes if outcome.trouble]:

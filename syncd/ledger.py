@@ -43,7 +43,7 @@ class Seen:
     """What a look at data_dir shows; instants carry UTC."""
 
     runs: list[dict[str, Any]]  # every run once, with KEYS
-    passes: dict[str, Mapping[str, Any]]  # the last pass over each source
+    passes: dict[str, dict[str, Any]]  # the last pass over each source
     jobs: list[Job]
 
 
@@ -55,7 +55,7 @@ def look(settings: Settings) -> Seen:
     for row in state.runs() if state else ():
         runs.setdefault((row["source"], row["run"]), _from_state(row))
     ordered = sorted(runs.values(), key=lambda run: (run["source"], run["scope"], run["period_start"], run["run"]))
-    return Seen(ordered, dict(state.passes()) if state else {}, lake.jobs())
+    return Seen(ordered, state.passes() if state else {}, lake.jobs())
 
 
 def overlaps(jobs: Iterable[Job]) -> list[str]:

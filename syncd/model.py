@@ -5,7 +5,7 @@ All instants carry UTC, all sizes are bytes. A value that is pickled or printed 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -165,7 +165,9 @@ class Source(Protocol):
     Every method may raise TryAgain (the far side is in trouble) or ConfigError (it refuses us).
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """As the configuration has it; names the schema."""
 
     def scope(self, name: str) -> Scope:
         """The declared columns of a scope; a name that was never heard of has none. No request."""
@@ -210,5 +212,5 @@ class Destination(Protocol):
     def record_jobs(self, source: str, jobs: Iterable[Job]) -> None:
         """Show what the jobs on offer are."""
 
-    def sweep(self, source: str, now: datetime, keep: Mapping[tuple[str, str, str], Staged]) -> None:
+    def sweep(self, source: str, now: datetime, keep: Iterable[Staged]) -> None:
         """Remove what no reader and no run needs; `keep` is staged, to be committed yet."""

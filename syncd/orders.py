@@ -30,7 +30,8 @@ def orders_for(settings: Settings, verb: str, names: Iterable[str], **details: A
             problems.append(f"{name}: its source is not configured any more")
     if problems:
         raise ConfigError("; ".join(problems), hint="the runs: syncd runs --state set_aside")
-    return [Order(0, verb, *name.split("/", 1), details) for name in names]
+    split = [name.split("/", 1) for name in names]
+    return [Order(0, verb, source, run, details) for source, run in split]
 
 
 def leave(settings: Settings, orders: Iterable[Order]) -> None:

@@ -6,7 +6,7 @@ Any thread may call anything. A full disk or a locked file is TryAgain; a corrup
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ class Instant(sa.TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> str | None:
-        return value and value.astimezone(UTC).isoformat(timespec="microseconds")
+        return value.astimezone(UTC).isoformat(timespec="microseconds") if value else None
 
     def process_result_value(self, value: str | None, dialect: sa.Dialect) -> datetime | None:
         return datetime.fromisoformat(value) if value else None
@@ -118,11 +118,12 @@ class State:
         """Note that a run is being brought home, for the so-many-th time; the row as it is now."""
         return self.record(run, state=STAGING, attempts=RUNS.c.attempts + 1, error="", hint="")
 
-    def runs(self, source: str | None = None) -> list[sa.RowMapping]:
+    def runs(self, source: str | None = None) -> list[dict[str, Any]]:
         """Every run in flight, with the columns of the table."""
         chosen = sa.select(RUNS) if source is None else sa.select(RUNS).where(RUNS.c.source == source)
         with self._reading() as connection:
-            return list(connection.execute(chosen.order_by(RUNS.c.expires_at, RUNS.c.run)).mappings())
+            rows = connection.execute(chosen.order_by(RUNS.c.expires_at, RUNS.c.run)).mappings()
+            return [dict(row) for row in rows]
 
     def any_set_aside(self) -> bool:
         """Whether some run waits for a person."""
@@ -173,10 +174,10 @@ class State:
                 insert(PASSES).values(source=source, **row).on_conflict_do_update(index_elements=["source"], set_=row)
             )
 
-    def passes(self) -> dict[str, sa.RowMapping]:
+    def passes(self) -> dict[str, dict[str, Any]]:
         """The last pass over each source."""
         with self._reading() as connection:
-            return {row["source"]: row for row in connection.execute(sa.select(PASSES)).mappings()}
+            return {row["source"]: dict(row) for row in connection.execute(sa.select(PASSES)).mappings()}
 
     def leave(self, order: Order) -> None:
         """Leave an order for whoever holds the lock; it is numbered anew."""
@@ -285,7 +286,7 @@ def _row(run: Run) -> dict[str, Any]:
     return row
 
 
-def run_of(row: sa.RowMapping) -> Run:
+def run_of(row: Mapping[str, Any]) -> Run:
     """The noun behind a row of the table."""
     return Run(
         source=row["source"],

@@ -376,7 +376,7 @@ def tidy(mirror: Mirror) -> None:
     name, now = mirror.source.name, mirror.clock()
     in_flight = {row["run"] for row in mirror.state.runs(name) if row["state"] != EXPIRED}
     mirror.landing.sweep(name, mirror.rules.keep_landed, in_flight, now)
-    mirror.destination.sweep(name, now, dict(enumerate(mirror.state.staged(name))))
+    mirror.destination.sweep(name, now, mirror.state.staged(name))
 
 
 def each_done(executor: Executor, action: Callable[[T], None], over: Iterable[T]) -> None:

@@ -37,7 +37,7 @@ def work(home):
     for one, rows in [(run("7-1"), 3), (run("7-2"), 5), (run("7-3", on=6), 2)]:
         if one.id not in lake.loaded("acme"):
             load(lake, one, batch(rows_of(rows), rejected=1), batch(rows_of(rows, first=100), COLUMNS[:2], first=10))
-    lake.sweep("acme", datetime.now(UTC) + timedelta(days=1), {})
+    lake.sweep("acme", datetime.now(UTC) + timedelta(days=1), [])
     lake.record_jobs("acme", [])
 
 def attempt(home, step):

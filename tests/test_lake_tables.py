@@ -94,9 +94,9 @@ def test_a_run_without_rows_supersedes_and_says_so(lake: Lake) -> None:
 def test_files_let_go_are_swept_after_the_grace_time(lake: Lake) -> None:
     old = load(lake, run("7-1"), batch(rows_of(2), rejected=1))
     load(lake, run("7-2"), batch(rows_of(2)))
-    lake.sweep("acme", NOW + timedelta(days=6, hours=23), {})
+    lake.sweep("acme", NOW + timedelta(days=6, hours=23), [])
     assert (lake.home / old.files[0].path).exists()
-    lake.sweep("acme", NOW + timedelta(days=365), {})
+    lake.sweep("acme", NOW + timedelta(days=365), [])
     assert not (lake.home / old.files[0].path).exists()
     assert not (lake.home / old.rejects).exists()
     assert len(table(lake.home)) == 2
@@ -107,14 +107,14 @@ def test_files_let_go_are_swept_after_the_grace_time(lake: Lake) -> None:
 def test_the_fuller_copy_is_never_swept(lake: Lake) -> None:
     old = load(lake, run("7-1"), batch(rows_of(3), rejected=1))
     load(lake, run("7-2"), batch(rows_of(2)))
-    lake.sweep("acme", NOW + timedelta(days=3650), {})
+    lake.sweep("acme", NOW + timedelta(days=3650), [])
     assert (lake.home / old.files[0].path).exists()
     assert query(lake.home, "SELECT count(*) FROM _syncd.files WHERE run = '7-1'") == [(1,)]
 
 
 def test_staged_files_that_are_kept_or_young_are_not_swept(lake: Lake) -> None:
     kept, orphan = (staged(lake, run(name), batch(rows_of(1), rejected=1)) for name in ("7-1", "7-2"))
-    keep = {("acme", "7-1", "p0"): kept}
+    keep = [kept]
     lake.sweep("acme", datetime.now(UTC), keep)
     assert (lake.home / orphan.files[0].path).exists()
     lake.sweep("acme", datetime.now(UTC) + timedelta(hours=2), keep)

@@ -161,7 +161,8 @@ def test_a_duration_without_its_unit_is_refused(text: object) -> None:
 
 
 def test_toml_dates_are_taken_as_dates(tmp_path: Path) -> None:
-    text = '[sources.a]\nkind = "contentsquare"\nclient_id = "i"\nclient_secret = "s"\nsince = 2026-01-01\njobs = [7, "8"]\n'
+    text = '[sources.a]\nkind = "contentsquare"\nclient_id = "i"\nclient_secret = "s"\nsince = 2026-01-01\n'
+    text += 'jobs = [7, "8"]\n'
     assert tomllib.loads(text)["sources"]["a"]["since"] == date(2026, 1, 1)
     settings = read(written(tmp_path, text), environ={}).sources["a"]
     assert (settings.since, settings.jobs) == (date(2026, 1, 1), frozenset({"7", "8"}))

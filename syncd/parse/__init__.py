@@ -37,7 +37,7 @@ def parse(
     """A part's batches from its landed bytes, gzipped or not. `format` is "jsonl" or "csv".
 
     `fields` are the columns that the job asks for, where known; `header` says whether CSV starts with the names,
-    None: look. TryAgain: the gzip is damaged or cut short. BadRun: an unknown format, an endless record.
+    None: look. StartOver: the gzip is damaged or cut short. BadRun: an unknown format, an endless record.
     """
     known = Known.of(scope)
     offset, text = without_bom(plain(chunks))

@@ -10,7 +10,7 @@ from itertools import chain
 
 from isal import isal_zlib
 
-from syncd.errors import BadRun, TryAgain
+from syncd.errors import BadRun, StartOver
 
 BLOCK = 8 << 20  # bytes
 MAX_RECORD = 256 << 20  # bytes of one line: beyond, it is no export that we know
@@ -19,7 +19,7 @@ BOM = b"\xef\xbb\xbf"
 
 
 def plain(chunks: Iterable[bytes], depth: int = 4) -> Iterator[bytes]:
-    """The bytes as the vendor meant them: gunzipped as often as they were gzipped. TryAgain: damaged or cut."""
+    """The bytes as the vendor meant them: gunzipped as often as they were gzipped. StartOver: damaged or cut."""
     start, rest = _peek(iter(chunks), len(GZIP))
     if start.startswith(GZIP) and depth:
         return plain(gunzip(chain([start], rest)), depth - 1)
@@ -42,7 +42,7 @@ def _peek(chunks: Iterator[bytes], size: int) -> tuple[bytes, Iterator[bytes]]:
 
 
 def gunzip(chunks: Iterable[bytes], most: int = 4 << 20) -> Iterator[bytes]:
-    """The plain bytes of every member, at most `most` at a time. TryAgain: damaged, or the last has no end."""
+    """The plain bytes of every member, at most `most` at a time. StartOver: damaged, or the last has no end."""
     member = isal_zlib.decompressobj(wbits=31)
     try:
         for chunk in chunks:
@@ -56,9 +56,9 @@ def gunzip(chunks: Iterable[bytes], most: int = 4 << 20) -> Iterator[bytes]:
                     yield text
                 chunk = member.unused_data
     except isal_zlib.error as error:  # type: ignore[misc]  # isal's stub calls the class an instance
-        raise TryAgain(f"damaged gzip: {error}") from error
+        raise StartOver(f"damaged gzip: {error}") from error
     if not member.eof:
-        raise TryAgain("gzip ends inside a member")
+        raise StartOver("gzip ends inside a member")
 
 
 def whole(chunks: Iterable[bytes], last_end: Callable[[bytes, bool], int], size: int = BLOCK) -> Iterator[bytes]:

@@ -6,7 +6,7 @@ The rename of the catalogue is the one commit point; everything else here is rep
 # ruff: noqa: S608 - names are ours, values are bound
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -108,7 +108,7 @@ class Lake:
             catalogue.forget("jobs", [{"source": source, "job": job} for job in new])
             catalogue.insert("jobs", [_job_row(job, seen_at) for job in new.values()])
 
-    def sweep(self, source: str, now: datetime, keep: Mapping[Any, Staged]) -> None:
+    def sweep(self, source: str, now: datetime, keep: Iterable[Staged]) -> None:
         """Remove what nobody needs: files let go long enough ago, and old files that neither we nor `keep` name."""
         due = utc(now - self._keep_superseded)
         expired = "source = ? AND NOT keep AND let_go_at <= ?"
@@ -117,7 +117,7 @@ class Lake:
                 forget_files(catalogue, self.home, expired, [source, due])
         with disk.trouble("sweeping the lake"):
             named = {path for (path,) in self._read(NAMED, source, source)}
-            for staged in keep.values():
+            for staged in keep:
                 named |= {staged.rejects, *(file.path for file in staged.files)}
             remove_orphans(self.home, source, named, now)
 
