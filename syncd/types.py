@@ -81,11 +81,11 @@ def struct_of(fields: dict[str, Type]) -> Type:
 
 def int_type(low: int, high: int, declared: str = "") -> Type:
     """The smallest learned type for integers from `low` to `high`, or `declared` where that holds them."""
-    digits = max(len(str(abs(low))), len(str(abs(high))))
-    wide = max(abs(low), abs(high)) > MAX_EXACT
+    most = max(abs(low), abs(high))
+    digits, wide = len(str(most)) if most else 0, most > MAX_EXACT
     for kind in filter(None, (declared, "int64", "uint64")):
-        least, most = int_range(kind)
-        if least <= low and high <= most:
+        least, greatest = int_range(kind)
+        if least <= low and high <= greatest:
             return Type(kind, digits, wide=wide)
     return Type("decimal", digits, wide=wide) if digits <= MAX_DIGITS else STRING
 

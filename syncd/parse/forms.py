@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from syncd.parse.columns import Known
-from syncd.parse.values import Fraction, Whole
+from syncd.parse.values import MAX_DEPTH, Fraction, Whole
 from syncd.types import INTS, MAX_FIELDS, NULL, Type, arrow
 
 
@@ -37,15 +37,15 @@ def _top(name: str, values: list[Any], known: Known) -> pa.DataType:
     return form(values, guide, known.type(name), prior)
 
 
-def form(values: list[Any], guide: Type, known: Type, prior: pa.DataType | None) -> pa.DataType:
+def form(values: list[Any], guide: Type, known: Type, prior: pa.DataType | None, room: int = MAX_DEPTH) -> pa.DataType:
     """The form of most values: the few others' lines are read slowly."""
     kinds = Counter(_kind(value) for value in values if value is not None)
     if not kinds:
         return prior if prior is not None else _default(guide)
     kind = kinds.most_common(1)[0][0]
     most = [value for value in values if value is not None and _kind(value) == kind]
-    if known.kind in ("string", "json") and kind in ("list", "dict"):
-        raise TooSlow
+    if kind in ("list", "dict") and (known.kind in ("string", "json") or not room):
+        raise TooSlow  # only the slow way writes JSON text
     match kind:
         case "text":
             return _text(guide)
@@ -54,9 +54,9 @@ def form(values: list[Any], guide: Type, known: Type, prior: pa.DataType | None)
         case "number":
             return _number(most, guide, known)
         case "list":
-            return _list(most, guide, known, prior)
+            return _list(most, guide, known, prior, room - 1)
         case "dict":
-            return _dict(most, guide, known, prior)
+            return _dict(most, guide, known, prior, room - 1)
     raise TooSlow
 
 
@@ -90,14 +90,14 @@ def _number(values: Sequence[str], guide: Type, known: Type) -> pa.DataType:
     return pa.uint64() if max(numbers) >= 2**63 else pa.int64()
 
 
-def _list(values: list[Any], guide: Type, known: Type, prior: pa.DataType | None) -> pa.DataType:
+def _list(values: list[Any], guide: Type, known: Type, prior: pa.DataType | None, room: int) -> pa.DataType:
     inner = [value for each in values for value in each]
     element = prior.value_type if prior is not None and pa.types.is_list(prior) else None
     of = guide.element if guide.kind == "list" else NULL
-    return pa.list_(form(inner, of, known.element if known.kind == "list" else NULL, element))
+    return pa.list_(form(inner, of, known.element if known.kind == "list" else NULL, element, room))
 
 
-def _dict(values: list[Any], guide: Type, known: Type, prior: pa.DataType | None) -> pa.DataType:
+def _dict(values: list[Any], guide: Type, known: Type, prior: pa.DataType | None, room: int) -> pa.DataType:
     before = {field.name: field.type for field in prior} if prior is not None and pa.types.is_struct(prior) else {}
     names = dict.fromkeys([*before, *(name for value in values for name in value)])
     alike = len({name.lower() for name in names}) < len(names)
@@ -111,6 +111,7 @@ def _dict(values: list[Any], guide: Type, known: Type, prior: pa.DataType | None
             guides.get(name, NULL),
             knowns.get(name, NULL),
             before.get(name),
+            room,
         )
         for name in names
     }
@@ -122,10 +123,8 @@ def _default(guide: Type) -> pa.DataType:
     match guide.kind:
         case "list":
             return pa.list_(_default(guide.element))
-        case "date":
-            return pa.string()
-        case "json":
-            return pa.null()
+        case "null" | "date" | "json":
+            return pa.string()  # pyarrow 26 makes broken arrays of list<null>
         case "decimal":
             return pa.int64()
-    return pa.null() if guide.kind == "null" else arrow(guide)
+    return arrow(guide)

@@ -19,7 +19,7 @@ from syncd.parse.columns import Found, Known, lift, widen
 from syncd.parse.forms import TooSlow
 from syncd.parse.lines import Lines
 from syncd.parse.values import Refused, as_column, record, type_of_all
-from syncd.types import Type, arrow, join_all
+from syncd.types import STRING, Type, arrow, join, join_all
 
 
 @dataclass(slots=True)
@@ -50,6 +50,8 @@ def parse_block(block: bytes, known: Known) -> Found:
     try:
         pieces = quick.read(lines, known, slow)
         columns = _columns(pieces, slow, known)
+        if _hides_spelling(lines, pieces, columns, known):
+            raise TooSlow
     except TooSlow:
         pieces, slow = [], Slow()
         slow.read(lines, np.flatnonzero(~lines.blank).tolist(), known)
@@ -69,6 +71,7 @@ def _columns(pieces: Sequence[quick.Piece], slow: Slow, known: Known) -> dict[st
         if t.kind == "null":
             columns[name] = None, t
             continue
+        t = join(known.type(name), t)
         columns[name] = _column(name, t, pieces, spelled, len(slow.rows)), t
     return columns
 
@@ -89,6 +92,27 @@ def _column(
         values = as_column(spelled[name], t) if name in spelled else [None] * slow_rows
         chunks.append(pa.array(values, arrow(t)))
     return chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks)
+
+
+def _hides_spelling(
+    lines: Lines,
+    pieces: Sequence[quick.Piece],
+    columns: Mapping[str, tuple[pa.Array | None, Type]],
+    known: Known,
+) -> bool:
+    """Whether values became text here that pyarrow read as something else: text shows what was sent, -0 or false."""
+    became_text = [
+        name
+        for piece in pieces
+        for name, (_, stored) in piece.columns.items()
+        if stored.plain != columns[name][1].plain and STRING in (columns[name][1], *_inner(columns[name][1]))
+    ]
+    foreseen = all(known.type(name).plain == columns[name][1].plain for name in became_text)
+    return bool(became_text) and (not foreseen or lines.has_minus_zero())
+
+
+def _inner(t: Type) -> list[Type]:
+    return [found for _, field in t.fields for found in (field, *_inner(field))]
 
 
 def _found(

@@ -65,6 +65,9 @@ class Lines:
         pattern = re.compile(rb"""[:,\["\s]""" + re.escape(text) + rb"""(?=[,\]}"\s])""")
         return self.at(np.array([match.start() for match in pattern.finditer(self.block)], np.int64))
 
+    def has_minus_zero(self) -> bool:
+        return b"-0" in self.block and bool(re.search(rb"-0[\s,\]}]", self.block))
+
     def not_utf8(self) -> list[int]:
         """The lines that are no UTF-8."""
         if self.block.isascii():

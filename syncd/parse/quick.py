@@ -182,7 +182,7 @@ def lift_arrays(arrays: dict[str, pa.Array], known: Known, prefix: str = "") -> 
         if full in known.groups and pa.types.is_struct(array.type):
             names = [field.name for field in array.type]
             inner = lift_arrays(dict(zip(names, array.flatten(), strict=True)), known, full + ".")
-        elif full in known.groups and pa.types.is_null(array.type):
+        elif full in known.groups and array.null_count == len(array):
             continue
         if not out.keys().isdisjoint(inner):
             raise TooSlow

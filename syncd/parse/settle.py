@@ -123,7 +123,7 @@ def _spelled_integers(array: pa.Array, guide: Type) -> Settled:
 
 
 def _is_whole(text: str, low: int, high: int) -> bool:
-    return bool(len(text) < 40 and WHOLE.fullmatch(text)) and low <= int(text) <= high
+    return len(text) < 40 and text != "-0" and bool(WHOLE.fullmatch(text)) and low <= int(text) <= high
 
 
 def _unlike(array: pa.Array, is_like: Any) -> Flags:
