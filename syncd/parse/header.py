@@ -57,7 +57,7 @@ def _is_data(values: Sequence[str], wanted: Sequence[str], known: Sequence[str])
 
 
 def _is_value(text: str) -> bool:
-    return text in ("", "\\N") or bool(number_in(text) or time_in(text) or date_in(text)) or text[0] in "[{"
+    return text == "\\N" or text[:1] in ("[", "{") or bool(number_in(text) or time_in(text) or date_in(text))
 
 
 def _dialect(values: Sequence[str], delimiter: str, wanted: Sequence[str], header: bytes | None) -> Dialect:

@@ -35,20 +35,24 @@ def split(block: bytes, delimiter: str, is_final: bool) -> Records:
     data = np.frombuffer(block or b" ", np.uint8)
     quotes = np.flatnonzero(data == QUOTE)
     if not _regular(data, quotes, ord(delimiter)) or (is_final and len(quotes) % 2):
-        return _split_each(block, delimiter, is_final or len(block) >= MAX_OPEN)
+        return _split_each(block, delimiter, is_final)
     ends = np.flatnonzero(data == NEWLINE)
     ends = ends[np.searchsorted(quotes, ends) % 2 == 0] if len(quotes) else ends
     if is_final and block and not (len(ends) and ends[-1] == len(block) - 1):
         ends = np.append(ends, len(block))
     elif not len(ends) and len(block) >= MAX_OPEN:
-        return _split_each(block, delimiter, True)
-    return _records(block, ends, np.zeros(len(ends), np.bool_))
+        return _split_each(block, delimiter, is_final)  # gives the open quote up
+    return _records(block, ends, np.zeros(len(ends), np.bool_), delimiter)
 
 
-def _records(block: bytes, ends: Any, odd: Flags) -> Records:
+def _records(block: bytes, ends: Any, odd: Flags, delimiter: str) -> Records:
     starts = np.concatenate(([0], ends + 1))[: len(ends)]
     end = min(int(ends[-1]) + 1, len(block)) if len(ends) else 0
-    return Records(Lines.between(block, starts, ends), odd, end)
+    lines = Lines.between(block, starts, ends)
+    if delimiter.isspace():
+        for line in np.flatnonzero(lines.blank).tolist():
+            lines.blank[line] = delimiter.encode() not in lines[line]
+    return Records(lines, odd, end)
 
 
 def _regular(data: Bytes, quotes: Any, delimiter: int) -> bool:
@@ -73,15 +77,17 @@ def _split_each(block: bytes, delimiter: str, is_final: bool) -> Records:
             end = match.end() - block.endswith(b"\n", at, match.end())
             if end == len(block) and not is_final:
                 break
-        elif not is_final and open_at_end.match(block, at):
+        elif not is_final and len(block) < MAX_OPEN and open_at_end.match(block, at):
             break
         else:
             end = block.find(b"\n", at)
+            if end < 0 and not is_final:
+                break
             end = len(block) if end < 0 else end
         ends.append(end)
         odd.append(not match or match.re is loose)
         at = end + 1
-    return _records(block, np.array(ends, np.int64), np.array(odd, np.bool_))
+    return _records(block, np.array(ends, np.int64), np.array(odd, np.bool_), delimiter)
 
 
 @cache
