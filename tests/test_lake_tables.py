@@ -356,3 +356,15 @@ def test_many_files_of_a_job_are_listed_in_chunks_and_lose_no_row(lake: Lake, mo
     assert len(table(lake.home)) == sum(range(1, 8)) - 2 + 1
     assert query(lake.home, "SELECT count(DISTINCT chunk) FROM _syncd.files") == [(4,)]
     assert UINT64 in {one.type for one in lake.scope("acme", SESSIONS).columns}
+
+
+def test_the_stored_union_grows_to_the_left_only(lake: Lake) -> None:
+    """DuckDB 1.1 loses rows of a UNION ALL on the right side of another, without a word."""
+    for job in "1234":
+        load(lake, run(f"{job}-1", job=job), batch(rows_of(2)))
+    (stored,) = query(lake.home, "SELECT sql FROM duckdb_views() WHERE view_name = 'sessions'")[0]
+    sides = stored.split("UNION ALL")
+    assert len(sides) == 4
+    assert all("_syncd_files" in side and side.count("SELECT") == 1 for side in sides[1:])
+    assert sides[0].count("SELECT") == 3
+    assert len(table(lake.home)) == 8

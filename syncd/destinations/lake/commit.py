@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from syncd.destinations.lake.catalogue import Catalogue, columns_of, utc
 from syncd.destinations.lake.learn import learned, looks, seniority
 from syncd.destinations.lake.naming import given
-from syncd.destinations.lake.show import Chunk, refused, show, show_all, show_rejected, spell
+from syncd.destinations.lake.show import refused, show, show_all, show_rejected, spell
+from syncd.destinations.lake.views import Chunk
 from syncd.errors import StartOver
 from syncd.model import Column, Run, Scope, Staged
 
@@ -109,12 +110,12 @@ def apply(
 
 def _chunks_of(catalogue: Catalogue, key: Key, runs: list[str]) -> set[Chunk]:
     rows = catalogue.execute(
-        "SELECT DISTINCT job, chunk FROM _syncd.files JOIN _syncd.runs USING (source, scope, run) "
+        "SELECT DISTINCT job, chunk, layout FROM _syncd.files JOIN _syncd.runs USING (source, scope, run) "
         "WHERE source = ? AND scope = ? AND list_contains(?, run)",
         *key,
         runs,
     )
-    return {(job, chunk) for job, chunk in rows}
+    return {Chunk(*row) for row in rows}
 
 
 def _open_chunks(catalogue: Catalogue, runs: Iterable[Run]) -> dict[tuple[str, str, str], int]:

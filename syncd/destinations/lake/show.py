@@ -11,12 +11,11 @@ import orjson
 
 from syncd.destinations.lake import views
 from syncd.destinations.lake.catalogue import Catalogue, columns_of
+from syncd.destinations.lake.views import Chunk
 from syncd.model import Column
 from syncd.types import Type
 
 LIVE = "_syncd.files JOIN _syncd.runs USING (source, scope, run) WHERE source = ? AND scope = ? AND status = 'loaded'"
-
-Chunk = tuple[str, int]  # a job and the number of a chunk of its files
 
 
 @dataclass(frozen=True)
@@ -29,12 +28,8 @@ class Known:
     merge_keys: list[list[str]]
     columns: list[Column]
     layouts: dict[str, tuple[Column, ...]]  # of its files
-    chunks: dict[str, list[int]]  # of its jobs' files
+    chunks: list[Chunk]  # of its jobs' files
     names: dict[tuple[str, str], str]  # of the derived views of the source
-
-    @property
-    def all_chunks(self) -> list[Chunk]:
-        return [(job, chunk) for job, chunks in self.chunks.items() for chunk in chunks]
 
 
 def show_all(catalogue: Catalogue, home: Path, source: str | None = None) -> None:
@@ -49,7 +44,7 @@ def show_all(catalogue: Catalogue, home: Path, source: str | None = None) -> Non
 def show(catalogue: Catalogue, home: Path, source: str, scope: str, touched: Collection[Chunk] | None = None) -> None:
     """Have the views of a scope as they must be. `touched`: only these chunks changed, and no column did."""
     known = _known(catalogue, source, scope)
-    hidden = {views.files_view(source, scope, *chunk): chunk for chunk in known.all_chunks}
+    hidden = {views.files_view(source, scope, chunk): chunk for chunk in known.chunks}
     rows = catalogue.execute(
         'SELECT "schema", "view", digest FROM _syncd.views WHERE source = ? AND scope = ?', source, scope
     )
@@ -94,18 +89,19 @@ def _unspell(spelled: str) -> tuple[Column, ...]:
     return tuple(Column(name, Type.parse(kind), source_name) for name, kind, source_name in orjson.loads(spelled))
 
 
-def _chunks(catalogue: Catalogue, source: str) -> dict[str, dict[str, list[int]]]:
-    """Chunks of files by the name of their scope's view and by job; a job without files has an empty one."""
+def _chunks(catalogue: Catalogue, source: str) -> dict[str, dict[str, list[Chunk]]]:
+    """Chunks of live files, by the name of their scope's view and by job; a job without any has an empty one."""
     rows = catalogue.execute(
-        'SELECT DISTINCT "view", job, coalesce(chunk, 0) chunk FROM _syncd.scopes '
-        "JOIN _syncd.runs USING (source, scope) LEFT JOIN _syncd.files USING (source, scope, run) "
+        "SELECT DISTINCT \"view\", job, if(status = 'loaded', chunk, NULL) number, if(status = 'loaded', layout, NULL) "
+        "FROM _syncd.scopes JOIN _syncd.runs USING (source, scope) LEFT JOIN _syncd.files USING (source, scope, run) "
         "WHERE source = ? ORDER BY ALL",
         source,
     )
-    chunks: dict[str, dict[str, list[int]]] = {}
-    for view, job, chunk in rows:
-        chunks.setdefault(view, {}).setdefault(job, []).append(chunk)
-    return chunks
+    found: dict[str, dict[str, list[Chunk]]] = {}
+    for view, job, number, layout in rows:
+        chunks = found.setdefault(view, {}).setdefault(job, [])
+        chunks += [] if layout is None else [Chunk(job, number, layout)]
+    return {view: {job: chunks or [Chunk(job)] for job, chunks in by_job.items()} for view, by_job in found.items()}
 
 
 def _known(catalogue: Catalogue, source: str, scope: str) -> Known:
@@ -126,32 +122,36 @@ def _known(catalogue: Catalogue, source: str, scope: str) -> Known:
         orjson.loads(merge_keys),
         columns_of(catalogue.execute, source, scope),
         {layout: _unspell(spelled) for layout, spelled in layouts},
-        chunks[view],
+        [chunk for job in chunks[view].values() for chunk in job],
         views.derived(chunks)[0],
     )
 
 
 def _files_view(catalogue: Catalogue, home: Path, known: Known, name: str, chunk: Chunk) -> views.View:
     rows = catalogue.execute(
-        f"SELECT path, run, loaded_at, layout FROM {LIVE} AND job = ? AND chunk = ? ORDER BY date, path",
+        f"SELECT path, run, loaded_at FROM {LIVE} AND job = ? AND chunk = ? AND layout = ? ORDER BY date, path",
         known.source,
         known.scope,
-        *chunk,
+        chunk.job,
+        chunk.number,
+        chunk.layout,
     )
     files = [views.LiveFile(*row) for row in rows]
-    return _view(known, views.HIDDEN, name, views.files_sql(known.columns, files, known.layouts, str(home)))
+    listed = views.files_sql(known.columns, known.layouts.get(chunk.layout, ()), files, str(home))
+    return _view(known, views.HIDDEN, name, listed)
 
 
 def _views(known: Known) -> list[views.View]:
     """The scope itself, then what each of its jobs delivers."""
-    wishes = [(known.view, known.all_chunks)]
-    for job, chunks in known.chunks.items():
-        wishes.append((known.names.get((known.view, f"@{job}"), ""), [(job, chunk) for chunk in chunks]))
+    wishes = [(known.view, known.chunks)]
+    for job in dict.fromkeys(chunk.job for chunk in known.chunks):
+        name = known.names.get((known.view, f"@{job}"), "")
+        wishes.append((name, [chunk for chunk in known.chunks if chunk.job == job]))
     shown = []
-    for name, listed in wishes:
-        hidden = [views.files_view(known.source, known.scope, *chunk) for chunk in listed]
+    for name, chunks in wishes:
+        hidden = [views.files_view(known.source, known.scope, chunk) for chunk in chunks]
         if name:
-            shown.append(_view(known, known.source, name, views.union_sql(known.columns, hidden)))
+            shown.append(_view(known, known.source, name, views.chain_sql(hidden)))
     return shown
 
 

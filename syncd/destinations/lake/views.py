@@ -1,8 +1,8 @@
 """What readers see, as SQL: pure functions of columns, files and jobs.
 
-Layers, so that a commit rewrites only what it changes: hidden views list the files of a job in chunks as they came, in
-groups of one layout; `<scope>` and `<scope>@<job>` are unions of these and change only with columns, jobs and chunks;
-`<scope>_latest` stands on `<scope>`. Any DuckDB from 1.1 on must bind the text.
+Layers, so that a commit rewrites only what it changes: a hidden view lists a chunk of a job's files, all of one layout;
+`<scope>` and `<scope>@<job>` chain these and change only with columns, jobs and chunks; `<scope>_latest` stands on
+`<scope>`. Any DuckDB from 1.1 on must bind the text.
 """
 
 # ruff: noqa: S608 - names are ours or quoted, values are bound
@@ -38,7 +38,6 @@ class LiveFile:
     path: str  # from data_dir
     run: str
     loaded_at: datetime
-    layout: str  # files of one layout have the same columns
 
 
 @dataclass(frozen=True)
@@ -64,29 +63,29 @@ def text(value: str) -> str:
     return "'" + value.replace("'", "''").replace("\0", "' || chr(0) || '") + "'"
 
 
-def files_view(source: str, scope: str, job: str, chunk: int) -> str:
-    """The name of the hidden view with a chunk of a job's files; distinct also where names differ only in case."""
-    plain = f"{source}.{file_name(scope)}@{file_name(job)}"
+@dataclass(frozen=True, order=True)
+class Chunk:
+    """Files that one hidden view lists: some of a job's, of one layout ("" where a job has no file at all)."""
+
+    job: str
+    number: int = 0
+    layout: str = ""
+
+
+def files_view(source: str, scope: str, chunk: Chunk) -> str:
+    """The name of the hidden view of a chunk; distinct also where names differ only in case."""
+    plain = f"{source}.{file_name(scope)}@{file_name(chunk.job)}"
     if plain != plain.lower():
         plain = f"{plain}#{sha256(plain.encode()).hexdigest()[:12]}"
-    return f"{plain}#{chunk}"
+    return f"{plain}#{chunk.number}#{chunk.layout}"
 
 
-def files_sql(
-    columns: Sequence[Column], files: Sequence[LiveFile], layouts: Mapping[str, Sequence[Column]], root: str
-) -> str:
-    """The rows of these files under the scope's columns: a group for each layout, each column cast by name."""
-    groups: dict[str, list[LiveFile]] = {}
-    for file in files:
-        groups.setdefault(file.layout, []).append(file)
-    if not groups:
+def files_sql(columns: Sequence[Column], layout: Sequence[Column], files: Sequence[LiveFile], root: str) -> str:
+    """The rows of these files, all of one layout, under the scope's columns: each column cast by name."""
+    if not files:
         nothing = [f"CAST(NULL AS {sql(column.type)}) AS {quoted(column.name)}" for column in columns]
         nothing += [f"CAST(NULL AS {kind}) AS {quoted(name)}" for name, kind in SHOWN_LINEAGE.items()]
         return f"SELECT {', '.join(nothing)} WHERE false"
-    return " UNION ALL ".join(_group_sql(columns, layouts[one], group, root) for one, group in groups.items())
-
-
-def _group_sql(columns: Sequence[Column], layout: Sequence[Column], files: Sequence[LiveFile], root: str) -> str:
     stored = {column.source_name: column for column in layout}
     shown = []
     for column in columns:
@@ -129,10 +128,21 @@ def _unglobbed(root: str) -> str:
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in root)
 
 
-def union_sql(columns: Sequence[Column], hidden: Sequence[str]) -> str:
-    """The rows of all these hidden views."""
-    names = ", ".join(_names(columns))
-    return " UNION ALL ".join(f"SELECT {names} FROM {quoted(HIDDEN)}.{quoted(view)}" for view in hidden)
+def chain_sql(hidden: Sequence[str]) -> str:
+    """The rows of all these hidden views, which have the same columns in the same order.
+
+    A chain that grows to the left: where the right side of a UNION ALL is one too, DuckDB 1.1 loses rows of it without
+    a word, and 2.0 stores a flat `a UNION ALL b UNION ALL c` as just that. The subqueries keep 2.0 from flattening.
+    """
+    first, *rest = (f"{quoted(HIDDEN)}.{quoted(view)}" for view in hidden)
+    chain = f"SELECT * FROM {first}"
+    for at, view in enumerate(rest):
+        chain = (
+            f"SELECT * FROM ({chain}) UNION ALL SELECT * FROM {view}"
+            if at
+            else f"{chain} UNION ALL SELECT * FROM {view}"
+        )
+    return chain
 
 
 def latest_sql(columns: Sequence[Column], view: str, key: Sequence[str], *, dated: bool) -> str:
