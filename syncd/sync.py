@@ -31,7 +31,7 @@ from syncd.retry import Patience
 from syncd.state import EXPIRED, FOUND, SET_ASIDE, STAGING, State, run_of
 from syncd.types import join, sql
 
-LANES = 6  # runs on their way at once: they wait for the vendor most of the time
+LANES = 16  # runs on their way at once: most of the time they wait, and those that are ready together share a commit
 FETCHES = 3  # times that a part with damaged bytes is fetched before its run is set aside
 ASKED_IN_VAIN = 3  # runs found gone in a row, youngest first, before older ones are believed gone unasked
 

@@ -76,7 +76,7 @@ class Home:
 
     def tables(self) -> dict[str, list[tuple[Any, ...]]]:
         """Every row of every table of every source, without the instant of loading: what must not depend on luck."""
-        listed = "SELECT schema_name, view_name FROM duckdb_views() WHERE NOT internal AND schema_name <> '_syncd'"
+        listed = "SELECT schema_name, view_name FROM duckdb_views() WHERE NOT internal AND NOT starts_with(schema_name, '_syncd')"
         views = self.query(listed)
         found = {}
         for schema, view in sorted(views):

@@ -26,7 +26,7 @@ def test_counts_sums_and_strings_are_what_the_vendor_served(tmp_path: Path, form
         ((largest,),) = home.query("SELECT max(session_id) FROM acme.sessions")
         assert largest > 2**63
         assert not vendor.log()["authorization_on_file_url"]
-        assert sum(vendor.log()["max_in_flight"].values()) <= 4  # three, and a token call
+        assert max(vendor.log()["max_in_flight"].values()) <= 3
 
 
 def test_a_second_pass_loads_nothing_again(tmp_path: Path) -> None:
@@ -51,12 +51,12 @@ def test_losing_the_state_loses_and_doubles_nothing(tmp_path: Path) -> None:
 
 def test_killed_at_random_and_started_again_ends_in_the_same_tables(tmp_path: Path) -> None:
     chance = random.Random(7)
-    with running(jobs=3, days=4, rows=60, parts=3, slow=300_000) as vendor:
+    with running(jobs=2, days=3, frequency="daily", rows=60, parts=2, slow=60_000) as vendor:
         undisturbed = Home(tmp_path / "undisturbed", {"acme": vendor.settings()})
         undisturbed.once()
         killed = Home(tmp_path / "killed", {"acme": vendor.settings()})
         kills = 0
-        for _ in range(40):
+        for _ in range(20):
             process = killed.start("once")
             try:
                 process.communicate(timeout=chance.uniform(0.6, 1.6))
@@ -83,7 +83,9 @@ sys.stdout.buffer.write(pickle.dumps(counts))
 
 
 def test_a_reader_never_fails_while_fifty_runs_are_loaded(tmp_path: Path) -> None:
-    with running(scope="sessions", format="jsonl", jobs=5, days=10, rows=10, parts=1, latency=0.02) as vendor:
+    with running(
+        scope="sessions", frequency="daily", format="jsonl", jobs=5, days=10, rows=10, parts=1, latency=0.02
+    ) as vendor:
         home = Home(tmp_path, {"acme": vendor.settings()})
         stop = tmp_path / "stop"
         process = home.start("once")
