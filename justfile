@@ -39,3 +39,7 @@ lock *arguments:
 # what the README runs first: no account needed
 demo: setup
     syncd demo
+
+# mirror a folder of real exports over HTTP and compare every figure with its README
+traffic folder:
+    python bench/traffic.py {{folder}}
