@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncd import parse as room
 from syncd.model import Batch, Column, Scope
+from syncd.parse import csv as room
 from syncd.parse.blocks import whole
 from syncd.parse.records import split
 from syncd.types import Type

@@ -18,10 +18,10 @@ from syncd.parse import csv, jsonl
 from syncd.parse.blocks import line_end, plain, whole, without_bom
 from syncd.parse.columns import Found, Known, batch
 from syncd.parse.header import sniffed
-from syncd.parse.records import split
 
 __all__ = ["parse"]
 
+Block = tuple[int, Callable[[Known], Found]]  # its bytes, and what reads it
 AHEAD = 3  # blocks in the air; part of what a batch knows, so the same on every machine
 
 
@@ -41,37 +41,37 @@ def parse(
     """
     known = Known.of(scope)
     offset, text = without_bom(plain(chunks))
-    read: Callable[[bytes, Known], Found]
+    blocks: Iterator[Block]
     if format == "csv":
         text, dialect = sniffed(text, (*fields,), [column.source_name for column in scope.columns], header)
-        blocks = whole(text, lambda block, is_final: split(block, dialect.delimiter, is_final).end)
-        read = partial(csv.parse_block, dialect=dialect)
+        blocks = (
+            (records.end, partial(csv.parse_block, records, dialect))
+            for records in csv.record_blocks(text, dialect.delimiter)
+        )
     elif format == "jsonl":
-        blocks, read = whole(text, line_end), jsonl.parse_block
+        blocks = ((len(block), partial(jsonl.parse_block, block)) for block in whole(text, line_end))
     else:
         raise BadRun(f"no reader for the format {format!r}", hint="jsonl and csv are read")
     row = 1
-    for size, found in _ahead(blocks, known, read, threads or os.cpu_count() or 1):
+    for size, found in _ahead(blocks, known, threads or os.cpu_count() or 1):
         yield batch(found, known, row, offset)
         row += found.records
         offset += size
 
 
-def _ahead(
-    blocks: Iterator[bytes], known: Known, read: Callable[[bytes, Known], Found], threads: int
-) -> Iterator[tuple[int, Found]]:
+def _ahead(blocks: Iterator[Block], known: Known, threads: int) -> Iterator[tuple[int, Found]]:
     """Blocks read by several threads, in order. Each knows what the blocks until AHEAD before it taught."""
     pending: deque[tuple[int, Future[Found]]] = deque()
     with ThreadPoolExecutor(min(threads, AHEAD), thread_name_prefix="parse") as pool:
         try:
-            for block in blocks:
+            for size, read in blocks:
                 if len(pending) == AHEAD:
-                    size, future = pending.popleft()
-                    yield size, future.result()
-                pending.append((len(block), pool.submit(read, block, known.snapshot())))
+                    done, future = pending.popleft()
+                    yield done, future.result()
+                pending.append((size, pool.submit(read, known.snapshot())))
             while pending:
-                size, future = pending.popleft()
-                yield size, future.result()
+                done, future = pending.popleft()
+                yield done, future.result()
         finally:
             for _, future in pending:
                 future.cancel()

@@ -12,7 +12,7 @@ from isal import isal_zlib
 
 from syncd.errors import BadRun, StartOver
 
-BLOCK = 8 << 20  # bytes
+BLOCK = 4 << 20  # bytes: smaller ones cost more time, larger ones more memory
 MAX_RECORD = 256 << 20  # bytes of one line: beyond, it is no export that we know
 GZIP = b"\x1f\x8b"
 BOM = b"\xef\xbb\xbf"

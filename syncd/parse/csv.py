@@ -6,6 +6,7 @@ column is text: nobody said what it is.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pv
 
+from syncd.parse.blocks import whole
 from syncd.parse.columns import Found, Known
 from syncd.parse.lines import Indices, Lines
 from syncd.parse.records import RETURN, Records, fields, split
@@ -30,9 +32,21 @@ class Dialect:
     headers: tuple[bytes, ...]  # records that only repeat the names
 
 
-def parse_block(block: bytes, known: Known, dialect: Dialect) -> Found:
+def record_blocks(chunks: Iterable[bytes], delimiter: str) -> Iterator[Records]:
+    """All the records, a block at a time, found once."""
+    found: list[Records] = []
+
+    def last_end(block: bytes, is_final: bool) -> int:
+        found[:] = [split(block, delimiter, is_final)]
+        return found[0].end
+
+    for block in whole(chunks, last_end):
+        found[0].lines.block = block
+        yield found[0]
+
+
+def parse_block(records: Records, dialect: Dialect, known: Known) -> Found:
     """What became of each record."""
-    records = split(block, dialect.delimiter, True)
     lines = records.lines
     is_header = _headers(lines, dialect)
     is_record = ~lines.blank & ~is_header
@@ -62,7 +76,7 @@ def _slow(records: Records) -> Any:
     """Records that pyarrow may read otherwise: odd quotes, or a carriage return that it takes for a newline."""
     slow = records.odd.copy()
     block = records.lines.block
-    if block.count(b"\r") > block.count(b"\r\n"):
+    if b"\r" in block and block.count(b"\r") > block.count(b"\r\n"):
         data = np.frombuffer(block, np.uint8)
         returns = np.flatnonzero(data == RETURN)
         following = data[np.minimum(returns + 1, len(data) - 1)]

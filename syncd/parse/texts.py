@@ -24,7 +24,8 @@ TRUE, FALSE = pa.array(["1", "true"]), pa.array(["0", "false"])
 def typed(array: pa.Array, guide: Type) -> Typed:
     """The texts as the type that holds them all: `guide`, if its spellings do."""
     if guide.kind not in ("null", "string", "json"):
-        array = pc.if_else(pc.equal(array, ""), pa.scalar(None, pa.string()), array)
+        empty = pc.equal(array, "")
+        array = pc.if_else(empty, pa.scalar(None, pa.string()), array) if pc.any(empty).as_py() else array
     if array.null_count == len(array):
         return None, NULL
     if guide.kind in ("null", "string", "json"):
