@@ -30,7 +30,7 @@ TALLIES = b"syncd_part"  # the same for its whole part, known when the part ends
 ROW_GROUP_ROWS = 122_880  # DuckDB's own; a thread reads one at a time
 ROW_GROUP_BYTES = 32 << 20
 HELD_BYTES = 64 << 20  # of rows that wait for their row group, all files of a part together
-OPEN_FILES = 64  # of one part; the one that waited longest is closed before another opens
+OPEN_FILES = 128  # of one part; the one that waited longest is closed before another opens
 SAMPLES = 3
 FORMAT: dict[str, Any] = dict(compression="zstd", compression_level=1, version="2.6", store_schema=False)
 REJECTED = pa.schema(
@@ -95,30 +95,44 @@ def _shifted(day: date, days: int) -> date:
 
 
 @dataclass
-class _Open:
-    """A file that is being written."""
+class _Held:
+    """Rows of one layout and date that wait for their row group."""
+
+    rows: list[pa.RecordBatch] = field(default_factory=list)
+    bytes: int = 0
+    count: int = 0
+    dated: bool = True
+
+    def add(self, rows: pa.RecordBatch, dated: bool) -> None:
+        self.rows.append(rows)
+        self.bytes += rows.nbytes
+        self.count += rows.num_rows
+        self.dated = self.dated and dated
+
+    @property
+    def is_full(self) -> bool:
+        return self.count >= ROW_GROUP_ROWS or self.bytes >= ROW_GROUP_BYTES
+
+
+@dataclass
+class _Target:
+    """What a file is to be, and is already under its temporary name."""
 
     path: str
     date: str
     layout: Layout
     temporary: Path
-    stream: BinaryIO
-    writer: pq.ParquetWriter
-    held: list[pa.RecordBatch] = field(default_factory=list)
-    held_bytes: int = 0
-    held_rows: int = 0
     rows: int = 0
     dated: bool = True
 
-    def hold(self, rows: pa.RecordBatch, dated: bool) -> None:
-        self.held.append(rows)
-        self.held_bytes += rows.nbytes
-        self.held_rows += rows.num_rows
-        self.dated = self.dated and dated
 
-    @property
-    def is_full(self) -> bool:
-        return self.held_rows >= ROW_GROUP_ROWS or self.held_bytes >= ROW_GROUP_BYTES
+@dataclass(frozen=True)
+class _Open:
+    """A file that is being written. An idle one costs its buffers and a descriptor."""
+
+    target: _Target
+    stream: BinaryIO
+    writer: pq.ParquetWriter
 
 
 class Staging:
@@ -128,9 +142,11 @@ class Staging:
         self._root, self._run, self._scope, self._part = root, run, scope, part
         self._landed, self._generation = landed, generation
         self._layouts: list[Layout] = []
-        self._open: dict[tuple[int, str], _Open] = {}  # the one used last stands last
+        self._held: dict[tuple[int, str], _Held] = {}  # by layout and date
+        self._open: dict[tuple[int, str], _Open] = {}  # the one written last stands last
+        self._held_bytes = 0
         self._numbers: dict[str, int] = {}
-        self._closed: list[_Open] = []
+        self._closed: list[_Target] = []
         self._rejects: _Open | None = None
         self._samples: list[Rejected] = []
         self._columns: dict[str, Column] = {}
@@ -160,21 +176,25 @@ class Staging:
         tally = self._tally
         if tally["lines"] != tally["rows"] + tally["rejected"] + tally["blank"]:
             raise StartOver(f"{self._run.name}, part {self._part}: the lines don't add up: {tally}")
+        for key in list(self._held):
+            self._flush(key)
         while self._open:
-            self._close(self._open.popitem()[1])
-        written = sum(_footer_rows(file.temporary) for file in self._closed)
+            self._shut_oldest()
+        files = sorted(self._closed, key=lambda target: target.path)
+        written = sum(_footer_rows(target.temporary) for target in files)
         if written != tally["rows"]:
             raise StartOver(f"{self._run.name}, part {self._part}: {tally['rows']} rows, but {written} were written")
         if self._rejects:
             self._shut(self._rejects)
-        files = tuple(self._settled(file) for file in sorted(self._closed, key=lambda file: file.path))
-        rejects = self._settled(self._rejects).path if self._rejects else ""
-        for folder in {(self._root / path).parent for path in [*(file.path for file in files), rejects] if path}:
+            rejects = self._closed.pop()
+        placed = tuple(self._placed(target) for target in files)
+        refused = self._placed(rejects).path if self._rejects else ""
+        for folder in {(self._root / path).parent for path in [*(file.path for file in placed), refused] if path}:
             disk.sync(folder)
         return Staged(
             self._part,
-            files,
-            rejects,
+            placed,
+            refused,
             self._landed.bytes,
             self._landed.sha256,
             **tally,
@@ -184,11 +204,13 @@ class Staging:
 
     def drop(self) -> None:
         """Leave no file open and none under a temporary name."""
-        for file in [*self._open.values(), *self._closed, *filter(None, [self._rejects])]:
+        for file in [*self._open.values(), *filter(None, [self._rejects])]:
             file.writer.is_open = False  # no footer is wanted: the file goes
             with suppress(OSError):  # a full disk may refuse what the stream still holds
                 file.stream.close()
-            file.temporary.unlink(missing_ok=True)
+            file.target.temporary.unlink(missing_ok=True)
+        for target in self._closed:
+            target.temporary.unlink(missing_ok=True)
 
     def _add_rows(self, batch: Batch) -> None:
         layout = self._layout(batch.columns)
@@ -215,18 +237,17 @@ class Staging:
 
     def _hold(self, layout: int, day: date, rows: pa.RecordBatch, dated: bool) -> None:
         key = (layout, day.isoformat())
-        file = self._open.pop(key, None) or self._opened(*key)
-        self._open[key] = file
-        file.hold(rows, dated)
-        if file.is_full:
-            self._flush(file)
-        while sum(one.held_bytes for one in self._open.values()) > HELD_BYTES:
-            self._flush(max(self._open.values(), key=lambda one: one.held_bytes))
+        held = self._held.setdefault(key, _Held())
+        held.add(rows, dated)
+        self._held_bytes += rows.nbytes
+        if held.is_full:
+            self._flush(key)
+        while self._held_bytes > HELD_BYTES:
+            self._flush(max(self._held, key=lambda one: self._held[one].bytes))
 
     def _opened(self, number: int, day: str) -> _Open:
         while len(self._open) >= OPEN_FILES:
-            oldest = next(iter(self._open))
-            self._close(self._open.pop(oldest))
+            self._shut_oldest()
         self._numbers[day] = self._numbers.get(day, 0) + 1
         path = part_path(self._run, self._part, day, self._generation, self._numbers[day])
         layout = self._layouts[number]
@@ -239,19 +260,19 @@ class Staging:
     def _writer(self, path: str, day: str, layout: Layout, schema: pa.Schema) -> _Open:
         hidden = self._root / temporary(path)
         disk.make_folder(hidden.parent)
-        stream = hidden.open("wb", buffering=1 << 20)
+        stream = hidden.open("wb", buffering=1 << 17)
         writer = pq.ParquetWriter(stream, schema, **FORMAT)
         said = _footer(self._run, self._scope, self._part, self._generation, layout)
         writer.add_key_value_metadata({FOOTER: said})
-        return _Open(path, day, layout, hidden, stream, writer)
+        return _Open(_Target(path, day, layout, hidden), stream, writer)
 
-    def _flush(self, file: _Open) -> None:
-        if not file.held:
-            return
-        rows = pa.Table.from_batches(file.held)
-        count = rows.num_rows
-        file.held, file.held_bytes, file.held_rows = [], 0, 0
-        file.rows += count
+    def _flush(self, key: tuple[int, str]) -> None:
+        held = self._held.pop(key)
+        self._held_bytes -= held.bytes
+        self._open[key] = file = self._open.pop(key, None) or self._opened(*key)
+        file.target.rows += held.count
+        file.target.dated = file.target.dated and held.dated
+        rows, count = pa.Table.from_batches(held.rows), held.count
         columns = {name: rows.column(name) for name in rows.column_names}
         for name, text in [
             ("_syncd_run", self._run.id),
@@ -265,10 +286,10 @@ class Staging:
         arranged = pa.Table.from_arrays([columns[name] for name in file.writer.schema.names], schema=file.writer.schema)
         file.writer.write_table(arranged, row_group_size=count)
 
-    def _close(self, file: _Open) -> None:
-        self._closed.append(file)
-        self._flush(file)
-        self._shut(file)
+    def _shut_oldest(self) -> None:
+        oldest = next(iter(self._open))
+        self._shut(self._open[oldest])
+        del self._open[oldest]  # not before: what fails to close must still be dropped
 
     def _shut(self, file: _Open) -> None:
         whole = {**self._tally, "bytes": self._landed.bytes, "sha256": self._landed.sha256}
@@ -277,14 +298,14 @@ class Staging:
         file.writer.add_key_value_metadata({TALLIES: orjson.dumps(whole)})
         file.writer.close()
         file.stream.flush()
-        disk.sync(file.temporary)
+        disk.sync(file.target.temporary)
         file.stream.close()
+        self._closed.append(file.target)
 
-    def _settled(self, file: _Open) -> File:
-        final = self._root / file.path
-        size = file.temporary.stat().st_size
-        file.temporary.replace(final)
-        return File(file.path, file.date, file.rows, size, file.layout.columns, file.dated)
+    def _placed(self, target: _Target) -> File:
+        size = target.temporary.stat().st_size
+        target.temporary.replace(self._root / target.path)
+        return File(target.path, target.date, target.rows, size, target.layout.columns, target.dated)
 
     def _reject(self, rejected: Sequence[Rejected]) -> None:
         if self._rejects is None:
@@ -296,7 +317,7 @@ class Staging:
         columns += [[getattr(one, name) for one in rejected] for name in ("row", "byte_offset", "reason", "raw")]
         arrays = [pa.array(values, kind.type) for values, kind in zip(columns, REJECTED, strict=True)]
         self._rejects.writer.write_table(pa.Table.from_arrays(arrays, schema=self._rejects.writer.schema))
-        self._rejects.rows += len(rejected)
+        self._rejects.target.rows += len(rejected)
 
 
 def write_part(
