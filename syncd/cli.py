@@ -162,6 +162,23 @@ def runs(
 
 
 @app.command()
+def gaps(context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
+    """The calendar: expected periods that are missing, late, failed at the vendor, expired or set aside."""
+    from dataclasses import asdict
+
+    from syncd import ledger, show
+    from syncd.gaps import COVERED, jobs_complete_up_to
+
+    seen = ledger.look(context.obj.settings())
+    found = ledger.gaps(seen, datetime.now(UTC))
+    if as_json:
+        show.as_json([asdict(gap) for gap in found if gap.state != COVERED])
+    else:
+        show.gaps(found, jobs_complete_up_to(seen.runs))
+    raise typer.Exit(int(any(gap.needs_you for gap in found)))
+
+
+@app.command()
 def retry(
     context: typer.Context,
     names: Annotated[list[str], typer.Argument(metavar="RUN…", help="As `syncd runs` shows them: SOURCE/RUN.")],

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from syncd.destinations.lake import Lake
-from syncd.model import NEVER, Job
+from syncd.gaps import GONE, SEAM, Gap, Key, calendar, is_lost, jobs_complete_up_to
+from syncd.model import NEVER, Failure, Job
 from syncd.settings import Settings
 from syncd.state import EXPIRED, SET_ASIDE, read_state
 
@@ -35,7 +36,6 @@ KEYS = (
     "hint",
     "found_at",
 )
-SEAM = timedelta(seconds=1)  # a period may end at 23:59:59.999 and the next begin at 00:00:00
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Seen:
 
     runs: list[dict[str, Any]]  # every run once, with KEYS
     passes: dict[str, dict[str, Any]]  # the last pass over each source
-    jobs: list[Job]
+    jobs: list[Job]  # those that the vendor lists no more in the state GONE
+    failures: Mapping[Key, Sequence[Failure]] = field(default_factory=dict)  # at the vendor, by source and job
 
 
 def look(settings: Settings) -> Seen:
@@ -55,7 +56,16 @@ def look(settings: Settings) -> Seen:
     for row in state.runs() if state else ():
         runs.setdefault((row["source"], row["run"]), _from_state(row))
     ordered = sorted(runs.values(), key=lambda run: (run["source"], run["scope"], run["period_start"], run["run"]))
-    return Seen(ordered, state.passes() if state else {}, lake.jobs())
+    noted = state.jobs() if state else {}
+    gone = {key for key, note in noted.items() if not note.is_listed or key[0] not in settings.sources}
+    jobs = [replace(job, state=GONE) if (job.source, job.id) in gone else job for job in lake.jobs()]
+    failures = {key: note.failures for key, note in noted.items()}
+    return Seen(ordered, state.passes() if state else {}, jobs, failures)
+
+
+def gaps(seen: Seen, now: datetime) -> list[Gap]:
+    """The calendar, with the periods that other jobs have brought."""
+    return calendar(seen.jobs, seen.runs, seen.failures, now)
 
 
 def overlaps(jobs: Iterable[Job]) -> list[str]:
@@ -75,6 +85,7 @@ def overlaps(jobs: Iterable[Job]) -> list[str]:
 def status(seen: Seen, names: Iterable[str], now: datetime) -> dict[str, Any]:
     """The answer of `syncd status --json`: `ok` is False when a source is in trouble, a run set aside or lost."""
     runs, passes = seen.runs, seen.passes
+    reached = jobs_complete_up_to(runs)
     sources: dict[str, Any] = {}
     for name in sorted({*names, *(run["source"] for run in runs)}):
         mine = [run for run in runs if run["source"] == name]
@@ -85,6 +96,7 @@ def status(seen: Seen, names: Iterable[str], now: datetime) -> dict[str, Any]:
             "hint": (last["hint"] or None) if last else None,
             "slack_hours": slack_hours(mine, now),
             "runs": dict(sorted(Counter(run["state"] for run in mine).items())),
+            "jobs": {job: {"complete_up_to": at} for (source, job), at in sorted(reached.items()) if source == name},
             "scopes": {scope: freshness(mine, scope, now) for scope in sorted({run["scope"] for run in mine})},
         }
     wrong = any(run["state"] == SET_ASIDE or is_lost(run) for run in runs)
@@ -118,11 +130,6 @@ def slack_hours(runs: Iterable[Mapping[str, Any]], now: datetime) -> float | Non
     """Hours until the next file that isn't home dies; None when all are home."""
     open_runs = [run for run in runs if not run["loaded_at"] and run["state"] != EXPIRED and run["expires_at"]]
     return min((round((run["expires_at"] - now).total_seconds() / 3600, 2) for run in open_runs), default=None)
-
-
-def is_lost(run: Mapping[str, Any]) -> bool:
-    """Whether we saw the run alive and the vendor deleted it before it was home."""
-    return bool(run["state"] == EXPIRED and run["found_at"] < run["expires_at"])
 
 
 def _from_catalogue(row: Mapping[str, Any]) -> dict[str, Any]:

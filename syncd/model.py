@@ -5,11 +5,11 @@ All instants carry UTC, all sizes are bytes. A value that is pickled or printed 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,6 +55,15 @@ class Run:
     def name(self) -> str:
         """What the operator types: `<source>/<run>`."""
         return f"{self.source}/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A run that failed at the vendor. Which period it was for is not told."""
+
+    run: str
+    began_at: datetime
+    ended_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +158,37 @@ class Staged:
     samples: tuple[Rejected, ...] = ()  # the first three rejected lines
 
 
+@dataclass(frozen=True)
+class Superseded:
+    """A run of the same job and period took this one's place."""
+
+    source: str
+    run: str
+    by: str
+    shrunk: bool  # the newer has fewer rows: the vendor may have purged, so these files are never swept by themselves
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A column that is new, or that is shown otherwise than before."""
+
+    source: str
+    scope: str
+    column: Column
+    before: str  # the type until now; "" for a new column
+    first_run: str
+
+
+@dataclass
+class Committed:
+    """What a publication did besides adding rows: what the log tells."""
+
+    runs: list[str] = field(default_factory=list)  # that became visible, or were superseded at once
+    superseded: list[Superseded] = field(default_factory=list)
+    columns: list[Changed] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)  # derived views not made: a scope has their name
+
+
 class Body(Protocol):
     """The bytes of a part, from `start` on. Iterating raises TryAgain when the connection breaks."""
 
@@ -188,26 +228,46 @@ class Source(Protocol):
         """The part's bytes as they travel, from `start` on if the part still carries `tag`. LinkExpired."""
 
 
+@runtime_checkable
+class TellsFailures(Protocol):
+    """Optional: a source that knows of runs that failed at the vendor."""
+
+    def failures(self, job: str) -> Sequence[Failure]:
+        """The failed runs of a job that the vendor still lists; none for a job it has forgotten. One request.
+
+        May be repeated; raises what the methods of Source raise.
+        """
+
+
 class Destination(Protocol):
     """Where tables live. Readers see whole runs or nothing. Pickles: opens on first use."""
 
     def scope(self, source: str, declared: Scope) -> Scope:
         """`declared`, with what loaded runs have taught us: widened types, learned columns, names given."""
 
-    def stage(self, run: Run, scope: Scope, part: str, landed: Landed, batches: Iterable[Batch]) -> Staged:
-        """Make one part durable, out of sight. Any thread, any order. Repeating replaces.
+    def stage(self, run: Run, scope: Scope, part: str, landed: Landed, batches: Iterable[Batch], generation: int) -> Staged:
+        """Make one part durable, out of sight. Any thread, any order. Repeating replaces within a generation.
 
         Holds one batch at a time; errors of `batches` pass through; a full disk is TryAgain.
         """
 
-    def commit(self, ready: Sequence[tuple[Run, Sequence[Staged]]]) -> object:
+    def commit(self, ready: Sequence[tuple[Run, Sequence[Staged]]]) -> Committed:
         """Show whole runs in one step that outlives a power cut. Repeating changes nothing.
 
         One thread at a time. An empty sequence of parts is a run without rows. StartOver: a file is gone.
         """
 
+    def generation(self, run: Run) -> int:
+        """The generation that files of a run staged anew must carry, so that none which readers have is written."""
+
+    def replace(self, run: Run, staged: Sequence[Staged]) -> Committed:
+        """Show a loaded run with other files, in one step like `commit`; those it had are let go."""
+
     def loaded(self, source: str) -> frozenset[str]:
         """Ids of the runs that are shown, or superseded by one that is."""
+
+    def runs(self) -> Sequence[Mapping[str, Any]]:
+        """Every run that `loaded` knows of, with the columns of `_syncd.runs`; instants are UTC without a zone."""
 
     def record_jobs(self, source: str, jobs: Iterable[Job]) -> None:
         """Show what the jobs on offer are."""

@@ -18,7 +18,7 @@ from typing import TypeVar
 import tenacity
 
 from syncd.errors import Advanced, TryAgain
-from syncd.model import Body, Job, Part, Run, Scope, Source
+from syncd.model import Body, Failure, Job, Part, Run, Scope, Source, TellsFailures
 
 T = TypeVar("T")
 
@@ -119,6 +119,11 @@ class Patient:
 
     def parts(self, run: Run) -> Sequence[Part]:
         return self.patience(lambda: self.inner.parts(run))
+
+    def failures(self, job: str) -> Sequence[Failure]:
+        """A source that can't tell tells none."""
+        inner = self.inner
+        return self.patience(lambda: inner.failures(job)) if isinstance(inner, TellsFailures) else ()
 
     def open(self, part: Part, start: int = 0, tag: str = "") -> AbstractContextManager[Body]:
         return self.inner.open(part, start, tag)

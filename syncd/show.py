@@ -11,6 +11,8 @@ from typing import Any
 
 import orjson
 
+from syncd.gaps import COVERED, Gap
+
 
 def as_json(value: Any) -> None:
     """Print `value`: instants as RFC 3339 in UTC, durations in seconds."""
@@ -73,6 +75,24 @@ def status(found: Mapping[str, Any]) -> None:
         if source["error"]:
             sys.stdout.write(f"{name}: {source['error']}\n  → {source['hint']}\n")
     sys.stdout.write("all is well\n" if found["ok"] else "something needs you: syncd runs --state set_aside\n")
+
+
+def gaps(found: Sequence[Gap], complete: Mapping[tuple[str, str], datetime | None]) -> None:
+    """How far each job is complete; then the gaps, and what other jobs have brought in their place."""
+    if complete:
+        as_table(("source", "job", "complete up to"), [(*job, minute(at)) for job, at in sorted(complete.items())])
+    rows = [
+        (gap.source, gap.job, gap.scope, gap.state, period(gap.period_start, gap.period_end), gap.detail)
+        for gap in found
+        if gap.state != COVERED
+    ]
+    if rows:
+        as_table(("source", "job", "scope", "state", "period", "what is known"), rows)
+    else:
+        sys.stdout.write("no gaps: every period that is due is here or on its way\n")
+    for gap in found:
+        if gap.state == COVERED:
+            sys.stdout.write(f"{gap.source}, job {gap.job}, {period(gap.period_start, gap.period_end)}: {gap.detail}\n")
 
 
 def forecast(found: Mapping[str, Any]) -> None:

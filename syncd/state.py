@@ -18,7 +18,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from syncd.errors import SyncdError, TryAgain
-from syncd.model import Column, File, Rejected, Run, Staged
+from syncd.model import Column, Failure, File, Rejected, Run, Staged
 from syncd.types import Type
 
 
@@ -65,6 +65,14 @@ ORDERS = sa.Table(
     *(sa.Column(name, sa.Text) for name in ("verb", "source", "run")),
     sa.Column("details", sa.JSON),
 )
+JOBS = sa.Table(
+    "jobs",
+    tables,
+    *(sa.Column(name, sa.Text, primary_key=True) for name in ("source", "job")),
+    sa.Column("is_listed", sa.Boolean),
+    sa.Column("asked_at", Instant),
+    sa.Column("failures", sa.JSON),
+)
 PASSES = sa.Table(
     "passes",
     tables,
@@ -83,6 +91,14 @@ class Order(NamedTuple):
     source: str
     run: str
     details: dict[str, Any]
+
+
+class JobNote(NamedTuple):
+    """What is remembered of a job besides what the catalogue shows."""
+
+    is_listed: bool  # at the last pass
+    asked_at: datetime | None  # when its failed runs were asked for last
+    failures: tuple[Failure, ...]
 
 
 class State:
@@ -178,6 +194,35 @@ class State:
         """The last pass over each source."""
         with self._reading() as connection:
             return {row["source"]: dict(row) for row in connection.execute(sa.select(PASSES)).mappings()}
+
+    def record_listed(self, source: str, jobs: Iterable[str]) -> None:
+        """Note which jobs the vendor lists now; those it lists no more are kept as such."""
+        with self._writing() as connection:
+            connection.execute(sa.update(JOBS).where(JOBS.c.source == source).values(is_listed=False))
+            for job in jobs:
+                row = dict(source=source, job=job, is_listed=True, failures=[])
+                known = insert(JOBS).values(row)
+                connection.execute(
+                    known.on_conflict_do_update(index_elements=["source", "job"], set_={"is_listed": True})
+                )
+
+    def record_failures(self, source: str, job: str, failures: Iterable[Failure], now: datetime) -> None:
+        """Note runs that failed at the vendor, beside those noted before: a vendor may forget them."""
+        before = self.jobs(source).get((source, job), JobNote(False, None, ()))
+        every = {failure.run: failure for failure in (*before.failures, *failures)}
+        plain = [[one.run, one.began_at.isoformat(), one.ended_at.isoformat()] for one in every.values()]
+        row = dict(source=source, job=job, is_listed=before.is_listed, asked_at=now, failures=plain)
+        with self._writing() as connection:
+            connection.execute(
+                insert(JOBS).values(row).on_conflict_do_update(index_elements=["source", "job"], set_=row)
+            )
+
+    def jobs(self, source: str | None = None) -> dict[tuple[str, str], JobNote]:
+        """What is remembered of jobs, by source and id; nothing in a state that an earlier syncd has left."""
+        chosen = sa.select(JOBS) if source is None else sa.select(JOBS).where(JOBS.c.source == source)
+        with self._reading() as connection:
+            rows = connection.execute(chosen).all() if sa.inspect(connection).has_table("jobs") else ()
+        return {(row.source, row.job): JobNote(row.is_listed, row.asked_at, _failures(row.failures)) for row in rows}
 
     def leave(self, order: Order) -> None:
         """Leave an order for whoever holds the lock; it is numbered anew."""
@@ -301,6 +346,12 @@ def run_of(row: Mapping[str, Any]) -> Run:
         ref=row["ref"],
         fields=tuple(row["fields"]),
         backfill=row["backfill"],
+    )
+
+
+def _failures(plain: Iterable[Sequence[str]]) -> tuple[Failure, ...]:
+    return tuple(
+        Failure(run, datetime.fromisoformat(began), datetime.fromisoformat(ended)) for run, began, ended in plain
     )
 
 

@@ -24,6 +24,7 @@ from typing import Protocol, TypeVar
 import structlog
 
 from syncd.errors import BadRun, ConfigError, LinkExpired, StartOver, SyncdError, TryAgain
+from syncd.inquiry import ask_why, is_due
 from syncd.landing import Landing, read
 from syncd.model import Batch, Destination, Landed, Part, Run, Scope, Source, Staged
 from syncd.parse import parse
@@ -164,13 +165,17 @@ def one_pass(mirror: Mirror, *, sweep: bool) -> Outcome:
     outcome = Outcome()
     name = mirror.source.name
     try:
-        mirror.destination.record_jobs(name, mirror.source.jobs())
+        jobs = mirror.source.jobs()
+        mirror.destination.record_jobs(name, jobs)
+        mirror.state.record_listed(name, [job.id for job in jobs])
         todo = plan(open_runs(mirror, sweep=sweep), mirror.clock())
         with ThreadPoolExecutor(LANES, thread_name_prefix=name) as lanes:
             live = [each.run for each in todo if isinstance(each, Load)]
             outcome.ends += lanes.map(partial(bring_home, mirror), live)
         outcome.ends += give_up(mirror, [each.run for each in todo if isinstance(each, Expire)])
         tidy(mirror)
+        if sweep or is_due(mirror.state, name, mirror.clock()):
+            ask_why(mirror.source, mirror.destination, mirror.state, jobs, mirror.clock())
     except (ConfigError, TryAgain) as error:
         outcome.trouble = error
         log.error("pass_failed", source=name, error=str(error), hint=error.hint)

@@ -20,9 +20,11 @@ MAY_IMPORT = {  # room: the rooms it may know; a room that isn't here stands out
     "log": WORDS,
     "state": WORDS,
     "landing": WORDS | {"fetch"},
+    "gaps": WORDS,
+    "inquiry": WORDS | {"state", "gaps"},
     "sources": WORDS | {"fetch"},
     "destinations": WORDS,
-    "sync": WORDS | {"state", "landing", "parse", "retry"},
+    "sync": WORDS | {"state", "landing", "parse", "retry", "inquiry"},
 }
 
 

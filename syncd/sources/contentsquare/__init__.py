@@ -20,7 +20,7 @@ import httpx
 from pydantic import SecretStr
 
 from syncd.fetch.http import http_body
-from syncd.model import Body, Job, Part, Run, Scope
+from syncd.model import Body, Failure, Job, Part, Run, Scope
 from syncd.sources.contentsquare.answers import Export, FinishedRun
 from syncd.sources.contentsquare.api import Api, Refused
 from syncd.sources.contentsquare.dictionary import declared
@@ -134,6 +134,13 @@ class Contentsquare:
     def parts(self, run: Run) -> list[Part]:
         job, run_id, files = ref_of(run)
         return parts_of(run, self.api.export_run(job, run_id), files, datetime.now(UTC))
+
+    def failures(self, job: str) -> list[Failure]:
+        """As promised by TellsFailures; a run without any date explains nothing and is left out."""
+        dated = (
+            (run, run.started_at or run.ended_at, run.ended_at or run.started_at) for run in self.api.failed_runs(job)
+        )
+        return [Failure(f"{job}-{run.id}", began, ended) for run, began, ended in dated if run.id and began and ended]
 
     @contextmanager
     def open(self, part: Part, start: int = 0, tag: str = "") -> Iterator[Body]:

@@ -35,6 +35,7 @@ from syncd.sources.contentsquare.paging import DEFAULT_PAGE, LIMIT, Paging, Walk
 
 T = TypeVar("T")
 FINISHED = "exports/successful-runs"
+MOST_TOKENS = 10  # tried for one request: a token that lives for a few requests may be used up by others
 
 
 class Refused(TryAgain):
@@ -158,6 +159,14 @@ class Api:
         """The first page of a job's runs, in one request."""
         return [JobRun.read(row) for row in self._page(f"exports/{safe(job)}/runs") or ()]
 
+    def failed_runs(self, job: str) -> list[JobRun]:
+        """Failed runs of a job, in one request: at most a page. None of a job that is not known (any more)."""
+        try:
+            rows = mappings(self._send("GET", f"exports/{safe(job)}/runs", params={"limit": LIMIT, "state": "FAILURE"}))
+        except Refused:
+            return []
+        return [run for run in map(JobRun.read, rows) if run.state == "FAILURE"]
+
     @property
     def successful_runs_paging(self) -> Paging:
         """What the last walk over the finished runs has taught us of that list."""
@@ -184,22 +193,23 @@ class Api:
         return None if rows is None else [read(row) for row in rows]
 
     def _send(self, method: str, path: str, **what: Any) -> Any:
-        """The payload of an answer. A token that is refused is renewed once."""
+        """The payload of an answer. A token that is refused is renewed; refused are we when new ones are as well."""
+        refused: list[Token] = []
         with self._slots:
-            for last in (False, True):
+            while len(refused) < MOST_TOKENS and sum(not token.worked.is_set() for token in refused) < 2:
                 token = self._login.token()
                 response = self._request(token, method, path, **what)
                 answer = json_of(response)
                 if not is_unauthorized(response.status_code, answer):
+                    token.worked.set()
                     return self._payload(token, path, response, answer)
                 self._login.refused(token)
-                if last:
-                    said = self._login.clean(said_by(answer), token)
-                    raise ConfigError(
-                        f"credentials refused: {path} answers HTTP {response.status_code} to a new token: {said}",
-                        hint=f"check the credentials of source {self._login.source} and what they may read",
-                    )
-        raise AssertionError("the loop returns or raises")
+                refused.append(token)
+        said = self._login.clean(said_by(answer), token)
+        raise ConfigError(
+            f"credentials refused: {path} answers HTTP {response.status_code} to a new token: {said}",
+            hint=f"check the credentials of source {self._login.source} and what they may read",
+        )
 
     def _request(self, token: Token, method: str, path: str, **what: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {token.bearer}", "Accept": "application/json"}
