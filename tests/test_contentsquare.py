@@ -355,6 +355,42 @@ def test_many_threads_with_a_dead_token_ask_for_one_new_token() -> None:
     assert next(count) == 3
 
 
+def test_a_token_that_others_used_up_is_no_refusal() -> None:
+    """Each token serves one request, three threads at once: whoever comes second is not refused, only late."""
+    made, unused, gate = itertools.count(1), set[str](), threading.Barrier(3)
+
+    def token(request: httpx.Request) -> httpx.Response:
+        unused.add(made_now := f"t0ken{next(made)}")
+        return httpx.Response(200, json={"access_token": made_now})
+
+    def jobs(request: httpx.Request) -> httpx.Response:
+        bearer = request.headers["Authorization"].removeprefix("Bearer ")
+        if next(asked_for) < 3:
+            gate.wait(10)  # all of them share the first token
+        with first_wins:
+            if bearer in unused:
+                unused.remove(bearer)
+                return httpx.Response(200, json={"payload": []})
+        return httpx.Response(401, json={"success": False, "errorCode": "JWT_EXPIRED"})
+
+    asked_for, first_wins, troubles = itertools.count(), threading.Lock(), list[Exception]()
+
+    def ask() -> None:
+        try:
+            for _ in range(20):
+                source.jobs()
+        except SyncdError as error:
+            troubles.append(error)
+
+    with vendor(token=token, answers={"exports": jobs}) as source:
+        threads = [threading.Thread(target=ask) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert troubles == []
+
+
 def test_a_second_401_is_a_refusal() -> None:
     answers = {"exports": refusal(401, json={"success": False, "errorMessage": f"bad t0ken {SECRET}"})}
     with pytest.raises(ConfigError, match="credentials refused"), vendor(answers=answers) as source:

@@ -28,6 +28,7 @@ class Token:
     bearer: str = field(repr=False)
     base_url: str
     renew_at: float  # on the monotonic clock
+    worked: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)  # for any request
 
 
 class Login:
