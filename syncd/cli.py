@@ -187,21 +187,17 @@ def retry(
     ] = False,
 ) -> None:
     """Put set-aside runs back to work."""
-    from syncd.assemble import Busy
-    from syncd.orders import leave, orders_for, work_off
-    from syncd.progress import Nobody
-    from syncd.sync import Outcome
+    order(context, "retry", names, accept_rejected=accept_rejected)
 
-    settings = context.obj.settings()
-    orders = orders_for(settings, "retry", names, accept_rejected=accept_rejected)
-    try:
-        with opened(context, Nobody()) as (house, _):
-            code = exit_code(house, [Outcome(work_off(house, orders))])
-    except Busy:
-        leave(settings, orders)
-        typer.echo("the daemon has it now: see syncd runs")
-        return
-    raise typer.Exit(code)
+
+@app.command()
+def replay(
+    context: typer.Context,
+    names: Annotated[list[str], typer.Argument(metavar="RUN…", help="As `syncd runs` shows them: SOURCE/RUN.")],
+    accept_rejected: Annotated[bool, typer.Option("--accept-rejected", help="Whatever share is rejected.")] = False,
+) -> None:
+    """Parse runs again from their landed bytes, under today's types."""
+    order(context, "replay", names, accept_rejected=accept_rejected)
 
 
 @app.command()
@@ -286,6 +282,28 @@ def main() -> None:
 def leave(number: int, _frame: FrameType | None) -> None:
     """A signal ends a command that has nothing to finish."""
     sys.exit(128 + number)
+
+
+def order(context: typer.Context, verb: str, names: list[str], *, accept_rejected: bool) -> None:
+    """Do what is asked of these runs; beside a daemon, leave it the order."""
+    from syncd.assemble import Busy
+    from syncd.orders import leave, orders_for, work_off
+    from syncd.progress import Nobody
+    from syncd.sync import Outcome
+
+    settings = context.obj.settings()
+    orders = orders_for(settings, verb, names, accept_rejected=accept_rejected)
+    try:
+        with opened(context, Nobody()) as (house, _):
+            outcome = Outcome(work_off(house, orders))
+            code = exit_code(house, [outcome])
+    except Busy:
+        leave(settings, orders)
+        typer.echo("the daemon has it now: see syncd runs")
+        return
+    for end in outcome.ends:
+        typer.echo(f"{end.run.name}: {end.what}" + (f": {end.trouble}\n  → {end.trouble.hint}" if end.trouble else ""))
+    raise typer.Exit(code)
 
 
 @contextmanager

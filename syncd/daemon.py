@@ -20,8 +20,8 @@ import structlog
 
 from syncd.assemble import House
 from syncd.errors import ConfigError
-from syncd.orders import carry_out
-from syncd.sync import Outcome, Stopped, one_pass
+from syncd.orders import work_off
+from syncd.sync import End, Outcome, Stopped, one_pass
 
 TICK_S = 1.0
 SWEEP_EVERY = timedelta(hours=12)
@@ -37,17 +37,20 @@ class Daemon:
         self._due: dict[str, datetime | None] = dict.fromkeys(house.mirrors)  # None: at once
         self._swept: dict[str, datetime] = {}
         self._running: dict[str, Future[Outcome]] = {}
+        self._orders: Future[list[End]] | None = None  # what other commands left for us, under way
         self._untried = set(house.mirrors)  # sources whose first pass has not ended
         self._welcome = False  # whether some source has not refused us at its first pass
 
     def run(self, on_tick: Callable[[], None] = lambda: None) -> None:
         """Turn until a stop. ConfigError when every source refuses us at the start; bugs pass through."""
-        with ThreadPoolExecutor(len(self._house.mirrors) or 1, thread_name_prefix="pass") as passes:
+        with ThreadPoolExecutor(len(self._house.mirrors) + 1, thread_name_prefix="pass") as passes:  # one for orders
             try:
                 while not self._house.stop.is_set():
                     self.tick(passes)
                     on_tick()
                     self._house.stop.wait(TICK_S)
+            except Stopped:
+                pass
             except BaseException:
                 self._house.stop.set()  # let the other passes end at once
                 raise
@@ -61,9 +64,11 @@ class Daemon:
             if future.done():
                 del self._running[name]
                 self._take_in(name, future)
-        for order in self._house.state.orders():
-            if order.source not in self._running and carry_out(self._house, order):
-                self._due[order.source] = None
+        if self._orders and self._orders.done():
+            self._orders.result()  # only a bug or a stop comes out
+            self._orders = None
+        if self._orders is None and (orders := self._house.state.orders()):
+            self._orders = passes.submit(work_off, self._house, orders)
         for name, due in self._due.items():
             if name not in self._running and (due is None or due <= now):
                 sweep = now - self._swept.get(name, datetime.min.replace(tzinfo=now.tzinfo)) >= SWEEP_EVERY
@@ -95,8 +100,7 @@ class Daemon:
 
 def once(house: House) -> list[Outcome]:
     """One pass over every source, side by side; Stopped when we were asked to."""
-    for order in house.state.orders():
-        carry_out(house, order)
+    work_off(house, house.state.orders())
     with ThreadPoolExecutor(len(house.mirrors), thread_name_prefix="pass") as passes:
         running = [passes.submit(one_pass, mirror, sweep=True) for mirror in house.mirrors.values()]
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -38,7 +39,7 @@ class Landing:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         torn = folder / f"{LIST}.partial"
         with torn.open("wb") as out:
-            out.write(orjson.dumps({"run": run.id, "job": run.job, "parts": [part.name for part in parts]}))
+            out.write(orjson.dumps({"run": asdict(run), "parts": [part.name for part in parts]}))
             out.flush()
             os.fsync(out.fileno())
         torn.replace(folder / LIST)
@@ -50,6 +51,15 @@ class Landing:
         except (OSError, orjson.JSONDecodeError, KeyError):
             return None
         return names if all(self.path(run, name).exists() for name in names) else None
+
+    def run(self, source: str, id: str) -> Run | None:
+        """The run as it was when it landed; None when nothing of it is here."""
+        try:
+            noted = orjson.loads((self.root / source / file_name(id) / LIST).read_bytes())["run"]
+        except (OSError, orjson.JSONDecodeError, KeyError):
+            return None
+        instants = {key: datetime.fromisoformat(noted[key]) for key in ("start", "end", "completed_at", "expires_at")}
+        return Run(**noted | instants | {"fields": tuple(noted["fields"])})
 
     def land(self, source: Source, run: Run, part: Part, progress: Callable[[int], None]) -> Landed:
         """Bring one part home; resumes where an earlier try ended. TryAgain, LinkExpired."""

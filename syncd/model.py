@@ -245,7 +245,9 @@ class Destination(Protocol):
     def scope(self, source: str, declared: Scope) -> Scope:
         """`declared`, with what loaded runs have taught us: widened types, learned columns, names given."""
 
-    def stage(self, run: Run, scope: Scope, part: str, landed: Landed, batches: Iterable[Batch], generation: int) -> Staged:
+    def stage(
+        self, run: Run, scope: Scope, part: str, landed: Landed, batches: Iterable[Batch], generation: int
+    ) -> Staged:
         """Make one part durable, out of sight. Any thread, any order. Repeating replaces within a generation.
 
         Holds one batch at a time; errors of `batches` pass through; a full disk is TryAgain.

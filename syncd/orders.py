@@ -1,18 +1,25 @@
-"""What an operator asks of a run: `retry`. Without a daemon the command does it itself, else the daemon does."""
+"""What an operator asks of runs: `retry`, `replay`. Without a daemon the command does it itself, else the daemon does."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
 
-from syncd.assemble import STATE, House
-from syncd.errors import ConfigError
+from syncd.assemble import LANDING, STATE, House
+from syncd.errors import BadRun, ConfigError, SyncdError
+from syncd.landing import Landing
 from syncd.ledger import look
+from syncd.model import Run, Staged
 from syncd.settings import Settings
 from syncd.state import EXPIRED, FOUND, SET_ASIDE, Order, open_state, run_of
-from syncd.sync import End, bring_home
+from syncd.sync import End, Mirror, bring_home, each_done, judge, stage_part, tally, tell, watched
+
+RETRY, REPLAY = "retry", "replay"
+FITS = {RETRY: {SET_ASIDE, EXPIRED, FOUND}, REPLAY: {"loaded", "superseded"}}
+INSTEAD = {RETRY: "to parse it again: syncd replay", REPLAY: "to try it again: syncd retry"}
 
 log = structlog.get_logger()
 
@@ -20,18 +27,22 @@ log = structlog.get_logger()
 def orders_for(settings: Settings, verb: str, names: Iterable[str], **details: Any) -> list[Order]:
     """One order a run; ConfigError names every run that can't be ordered, and why."""
     known = {f"{run['source']}/{run['run']}": run["state"] for run in look(settings).runs}
-    problems = []
-    for name in names:
+    landing = Landing(settings.data_dir / LANDING)
+    problems, orders = [], []
+    for name in dict.fromkeys(names):
+        source, _, run = name.partition("/")
         if name not in known:
             problems.append(f"{name}: no such run")
-        elif known[name] not in (SET_ASIDE, EXPIRED, FOUND):
-            problems.append(f"{name}: is {known[name]}, there is nothing to retry")
-        elif name.split("/")[0] not in settings.sources:
+        elif known[name] not in FITS[verb]:
+            problems.append(f"{name} is {known[name]}; {INSTEAD[verb]} {name}")
+        elif source not in settings.sources:
             problems.append(f"{name}: its source is not configured any more")
+        elif verb == REPLAY and not landing.run(source, run):
+            problems.append(f"{name}: its landed bytes are gone, see landing.keep")
+        orders.append(Order(0, verb, source, run, details))
     if problems:
-        raise ConfigError("; ".join(problems), hint="the runs: syncd runs --state set_aside")
-    split = [name.split("/", 1) for name in names]
-    return [Order(0, verb, source, run, details) for source, run in split]
+        raise ConfigError("; ".join(problems), hint="the runs: syncd runs")
+    return orders
 
 
 def leave(settings: Settings, orders: Iterable[Order]) -> None:
@@ -42,21 +53,61 @@ def leave(settings: Settings, orders: Iterable[Order]) -> None:
     state.close()
 
 
-def carry_out(house: House, order: Order) -> bool:
-    """Act on one order and forget it; True when the source wants a pass now."""
-    row = next((row for row in house.state.runs(order.source) if row["run"] == order.run), None)
-    if row is not None:
-        accept = bool(order.details.get("accept_rejected"))
-        house.state.record(run_of(row), state=FOUND, error="", hint="", accept_rejected=accept)
-        log.info("run_retried", run=f"{order.source}/{order.run}", accept_rejected=accept)
-    house.state.done(order)
-    return row is not None and order.source in house.mirrors
-
-
 def work_off(house: House, orders: Sequence[Order]) -> list[End]:
-    """Carry the orders out, here and now."""
+    """Carry the orders out, one by one, and forget each behind it."""
+    ends = []
     for order in orders:
-        carry_out(house, order)
-    wanted = {(order.source, order.run) for order in orders}
-    rows = [row for row in house.state.runs() if (row["source"], row["run"]) in wanted]
-    return [bring_home(house.mirrors[row["source"]], run_of(row)) for row in rows]
+        if order.source in house.mirrors:
+            does = retry if order.verb == RETRY else replay
+            ends += does(house.mirrors[order.source], order)
+        house.state.done(order)
+    return ends
+
+
+def retry(mirror: Mirror, order: Order) -> list[End]:
+    """Put a run back to work."""
+    rows = [row for row in mirror.state.runs(order.source) if row["run"] == order.run]
+    accept = bool(order.details.get("accept_rejected"))
+    for row in rows:
+        mirror.state.record(run_of(row), state=FOUND, error="", hint="", accept_rejected=accept)
+        log.info("run_retried", run=f"{order.source}/{order.run}", accept_rejected=accept)
+    try:
+        return [bring_home(mirror, run_of(row)) for row in rows]
+    except ConfigError as error:  # it waits as found, for a pass that is let in
+        log.error("run_waits", run=f"{order.source}/{order.run}", error=str(error), hint=error.hint)
+        return [End(run_of(row), "waits", error) for row in rows]
+
+
+def replay(mirror: Mirror, order: Order) -> list[End]:
+    """Parse a loaded run again from its landed bytes; readers keep what they have until it is shown."""
+    run = mirror.landing.run(order.source, order.run)
+    if run is None:
+        return []
+    try:
+        with mirror.underway.only(run) as ours:
+            if ours:
+                parse_again(mirror, run, accept_rejected=bool(order.details.get("accept_rejected")))
+        return [End(run, "replayed")]
+    except SyncdError as error:
+        log.error("run_not_replayed", run=run.name, error=str(error), hint=error.hint)
+        return [End(run, "not_replayed", error)]
+
+
+def parse_again(mirror: Mirror, run: Run, *, accept_rejected: bool) -> None:
+    """Stage a new generation of the run's files beside the old, judge it, and show it in their place."""
+    names = mirror.landing.parts(run)
+    if names is None:
+        raise BadRun(f"{run.name}: its landed bytes are not complete", hint="landing.keep says how long they are kept")
+    generation = mirror.destination.generation(run)
+    scope = mirror.destination.scope(run.source, mirror.source.scope(run.scope))
+    done: dict[str, Staged] = {}
+
+    def one(name: str) -> None:
+        landed, looked_on = mirror.landing.landed(run, name), partial(watched, mirror, run)
+        done[name] = stage_part(mirror.destination, scope, run, name, landed, looked_on, generation)
+
+    each_done(mirror.workers, one, names)
+    staged = [done[name] for name in names]
+    judge(run, scope, staged, mirror.rules, accept_rejected=accept_rejected)
+    tell(mirror.destination.replace(run, staged))
+    log.info("run_replayed", run=run.name, scope=run.scope, **tally(staged))

@@ -16,6 +16,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -26,7 +27,7 @@ import structlog
 from syncd.errors import BadRun, ConfigError, LinkExpired, StartOver, SyncdError, TryAgain
 from syncd.inquiry import ask_why, is_due
 from syncd.landing import Landing, read
-from syncd.model import Batch, Destination, Landed, Part, Run, Scope, Source, Staged
+from syncd.model import Batch, Committed, Destination, Landed, Part, Run, Scope, Source, Staged
 from syncd.parse import parse
 from syncd.retry import Patience
 from syncd.state import EXPIRED, FOUND, SET_ASIDE, STAGING, State, run_of
@@ -113,7 +114,7 @@ class Commits:
 
     def _commit(self, ready: Sequence[tuple[Run, Sequence[Staged], Future[None]]]) -> None:
         try:
-            self._destination.commit([(run, staged) for run, staged, _ in ready])
+            tell(self._destination.commit([(run, staged) for run, staged, _ in ready]))
         except Exception as error:
             if len(ready) == 1:
                 ready[0][2].set_exception(error)
@@ -123,6 +124,40 @@ class Commits:
         else:
             for _, _, future in ready:
                 future.set_result(None)
+
+
+def tell(done: Committed) -> None:
+    """Log what a publication did besides adding rows."""
+    for one in done.superseded:
+        told = log.warning if one.shrunk else log.info  # the vendor may have purged: we may hold the only copy
+        told("run_superseded", run=f"{one.source}/{one.run}", by=one.by, has_fewer_rows=one.shrunk)
+    for new in done.columns:
+        column, was = new.column, new.before
+        told = {"source": new.source, "scope": new.scope, "column": column.name, "type": sql(column.type)}
+        log.info("column_changed" if was else "column_learned", **told, run=new.first_run)
+    for view in done.refused:
+        log.warning("view_refused", view=view, hint="a scope has the name of this derived view")
+
+
+class Underway:
+    """Runs that somebody brings home at this moment: an order and a pass never work on one run together."""
+
+    def __init__(self) -> None:
+        self._runs: set[str] = set()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def only(self, run: Run) -> Iterator[bool]:
+        """Whether the run is ours until the end of the block."""
+        with self._lock:
+            ours = run.name not in self._runs
+            self._runs.add(run.name)
+        try:
+            yield ours
+        finally:
+            if ours:
+                with self._lock:
+                    self._runs.discard(run.name)
 
 
 @dataclass(frozen=True)
@@ -140,12 +175,13 @@ class Mirror:
     commits: Commits
     watch: Watch
     stop: threading.Event
+    underway: Underway = field(default_factory=Underway)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
 @dataclass(frozen=True)
 class End:
-    """What became of one run: loaded, set_aside, waits (for the next pass) or expired; with the trouble it had."""
+    """What became of one run: loaded, set_aside, waits (for the next pass), expired, or underway with another."""
 
     run: Run
     what: str
@@ -200,6 +236,12 @@ def open_runs(mirror: Mirror, *, sweep: bool) -> Iterator[Run]:
 
 def bring_home(mirror: Mirror, run: Run) -> End:
     """Load one run; whatever trouble it has ends here, by what the error says to do."""
+    with mirror.underway.only(run) as ours:
+        return try_to_load(mirror, run) if ours else End(run, "underway")
+
+
+def try_to_load(mirror: Mirror, run: Run) -> End:
+    """`load`, and the answer to each error."""
     try:
         load(mirror, run)
         return End(run, "loaded")
@@ -309,10 +351,11 @@ def stage_part(
     part: str,
     landed: Landed,
     watched: Callable[[Iterable[Batch]], Iterable[Batch]] = iter,
+    generation: int = 1,
 ) -> Staged:
     """The unit of work: landed bytes to durable rows. Touches no state, may run anywhere, may be repeated."""
     batches = parse(read(landed.path), scope, run.format, fields=run.fields)
-    return destination.stage(run, scope, part, landed, watched(batches))
+    return destination.stage(run, scope, part, landed, watched(batches), generation)
 
 
 def watched(mirror: Mirror, run: Run, batches: Iterable[Batch]) -> Iterator[Batch]:

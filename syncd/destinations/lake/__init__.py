@@ -15,14 +15,14 @@ from typing import Any
 
 from syncd.destinations.lake import disk
 from syncd.destinations.lake.catalogue import REPAIR, Catalogue, columns_of, forget_torn, publication, reading, utc
-from syncd.destinations.lake.commit import Committed, Ready, apply, prove
+from syncd.destinations.lake.commit import Ready, apply, prove, withdraw
 from syncd.destinations.lake.learn import learned
 from syncd.destinations.lake.paths import CATALOGUE, LAKE, TEMPORARY
-from syncd.destinations.lake.show import show_all
+from syncd.destinations.lake.show import show_all, show_rejected
 from syncd.destinations.lake.stage import write_part
 from syncd.destinations.lake.sweep import NAMED, forget_files, remove_orphans
 from syncd.errors import ConfigError
-from syncd.model import Batch, Job, Landed, Run, Scope, Staged
+from syncd.model import Batch, Committed, Job, Landed, Run, Scope, Staged
 
 RUNS: tuple[str, ...] = ("source", "run", "job", "scope", "format", "period_start", "period_end", "completed_at")
 RUNS += ("loaded_at", "parts", "rows", "rejected", "bytes", "status")
@@ -84,6 +84,28 @@ class Lake:
         with self._publication() as catalogue:
             return apply(catalogue, self.home, list(new.values()), self._declared, self._clock())
 
+    def generation(self, run: Run) -> int:
+        """One more than any file has that the catalogue names for this run."""
+        named = self._read(
+            "SELECT max(CAST(regexp_extract(path, '\\.g([0-9]+)\\.', 1) AS INT)) FROM "
+            "(SELECT path, source, run FROM _syncd.files UNION ALL SELECT path, source, run FROM _syncd.let_go) "
+            "WHERE source = ? AND run = ? AND regexp_matches(path, '\\.g[0-9]+\\.')",
+            run.source,
+            run.id,
+        )
+        return (named[0][0] or 1) + 1 if named else 1
+
+    def replace(self, run: Run, staged: Sequence[Staged]) -> Committed:
+        """Show a loaded run with other files; those it had are let go. Repeating shows the same again."""
+        with disk.trouble("proving the staged files"):
+            prove(self.home, [(run, staged)])
+        with self._publication() as catalogue:
+            withdraw(catalogue, run, self._clock())
+            done = apply(catalogue, self.home, [(run, staged)], self._declared, self._clock())
+            show_all(catalogue, self.home, run.source)
+            show_rejected(catalogue, self.home)
+            return done
+
     def loaded(self, source: str) -> frozenset[str]:
         """Ids of the runs that are loaded or superseded."""
         return frozenset(run for (run,) in self._read("SELECT run FROM _syncd.runs WHERE source = ?", source))
@@ -116,7 +138,7 @@ class Lake:
             with self._publication() as catalogue:
                 forget_files(catalogue, self.home, expired, [source, due])
         with disk.trouble("sweeping the lake"):
-            named = {path for (path,) in self._read(NAMED, source, source)}
+            named = {path for (path,) in self._read(NAMED, source)}
             for staged in keep:
                 named |= {staged.rejects, *(file.path for file in staged.files)}
             remove_orphans(self.home, source, named, now)

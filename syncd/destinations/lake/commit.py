@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -20,44 +20,13 @@ from syncd.destinations.lake.naming import given
 from syncd.destinations.lake.show import refused, show, show_all, show_rejected, spell
 from syncd.destinations.lake.views import Chunk
 from syncd.errors import StartOver
-from syncd.model import Column, Run, Scope, Staged
+from syncd.model import Changed, Column, Committed, Run, Scope, Staged, Superseded
 
 Ready = tuple[Run, Sequence[Staged]]
 Key = tuple[str, str]  # source and scope
 PERIOD = ("source", "scope", "job", "period_start", "period_end")
 CHUNK = 1000  # files that one hidden view lists before the next is begun: what a commit writes again
 TALLY = ("part", "bytes", "sha256", "lines", "rows", "rejected", "blank", "rejects")
-
-
-@dataclass(frozen=True)
-class Superseded:
-    """A run of the same job and period took this one's place."""
-
-    source: str
-    run: str
-    by: str
-    shrunk: bool  # the newer has fewer rows: the vendor may have purged, so these files are never swept by themselves
-
-
-@dataclass(frozen=True)
-class Changed:
-    """A column that is new, or that is shown otherwise than before."""
-
-    source: str
-    scope: str
-    column: Column
-    before: str  # the type until now; "" for a new column
-    first_run: str
-
-
-@dataclass
-class Committed:
-    """What a publication did besides adding rows: what the log tells."""
-
-    runs: list[str] = field(default_factory=list)  # that became visible, or were superseded at once
-    superseded: list[Superseded] = field(default_factory=list)
-    columns: list[Changed] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)  # derived views not made: a scope has their name
 
 
 def prove(home: Path, ready: Iterable[Ready]) -> None:
@@ -106,6 +75,21 @@ def apply(
     if any(part.rejects for _, parts in ready for part in parts):
         show_rejected(catalogue, home)
     return done
+
+
+def withdraw(catalogue: Catalogue, run: Run, now: datetime) -> None:
+    """Take a run out, so that it can be added again with other files; those it had are let go."""
+    mine = [run.source, run.id]
+    catalogue.execute(
+        "INSERT INTO _syncd.let_go SELECT path, source, run, ?, false FROM ("
+        "SELECT path, source, run FROM _syncd.files UNION ALL "
+        "SELECT rejects, source, run FROM _syncd.parts WHERE rejects <> '') "
+        "WHERE source = ? AND run = ? AND path NOT IN (SELECT path FROM _syncd.let_go)",
+        utc(now),
+        *mine,
+    )
+    for table in ("files", "parts", "runs"):
+        catalogue.execute(f"DELETE FROM _syncd.{table} WHERE source = ? AND run = ?", *mine)
 
 
 def _chunks_of(catalogue: Catalogue, key: Key, runs: list[str]) -> set[Chunk]:

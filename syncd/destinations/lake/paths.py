@@ -28,7 +28,8 @@ def rejects_path(run: Run, part: str, generation: int) -> str:
 
 
 def scope_folder(source: str, scope: str) -> str:
-    return f"{LAKE}/{file_name(source)}/{file_name(scope)}"
+    name = file_name(scope)
+    return f"{LAKE}/{file_name(source)}/{name if name[0] != '_' else f'%5F{name[1:]}'}"  # `_rejected` and such are ours
 
 
 def temporary(path: str) -> str:

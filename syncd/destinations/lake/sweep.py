@@ -14,7 +14,8 @@ from syncd.names import file_name
 
 ORPHAN_AGE = timedelta(hours=1)  # a younger one may have been staged after `keep` was asked for
 NAMED = """
-SELECT path FROM _syncd.files WHERE source = ? UNION ALL SELECT rejects FROM _syncd.parts WHERE source = ?
+SELECT path FROM _syncd.files WHERE source = $1 UNION ALL SELECT rejects FROM _syncd.parts WHERE source = $1
+UNION ALL SELECT path FROM _syncd.let_go WHERE source = $1
 """
 
 
