@@ -45,6 +45,7 @@ class Seen:
     runs: list[dict[str, Any]]  # every run once, with KEYS
     passes: dict[str, dict[str, Any]]  # the last pass over each source
     jobs: list[Job]  # those that the vendor lists no more in the state GONE
+    fuller: list[tuple[str, str]] = field(default_factory=list)  # superseded by fewer rows: source and run
     failures: Mapping[Key, Sequence[Failure]] = field(default_factory=dict)  # at the vendor, by source and job
 
 
@@ -60,7 +61,7 @@ def look(settings: Settings) -> Seen:
     gone = {key for key, note in noted.items() if not note.is_listed or key[0] not in settings.sources}
     jobs = [replace(job, state=GONE) if (job.source, job.id) in gone else job for job in lake.jobs()]
     failures = {key: note.failures for key, note in noted.items()}
-    return Seen(ordered, state.passes() if state else {}, jobs, failures)
+    return Seen(ordered, state.passes() if state else {}, jobs, lake.fuller(), failures)
 
 
 def gaps(seen: Seen, now: datetime) -> list[Gap]:
@@ -96,6 +97,7 @@ def status(seen: Seen, names: Iterable[str], now: datetime) -> dict[str, Any]:
             "hint": (last["hint"] or None) if last else None,
             "slack_hours": slack_hours(mine, now),
             "runs": dict(sorted(Counter(run["state"] for run in mine).items())),
+            "superseded_by_fewer_rows": [run for source, run in seen.fuller if source == name],
             "jobs": {job: {"complete_up_to": at} for (source, job), at in sorted(reached.items()) if source == name},
             "scopes": {scope: freshness(mine, scope, now) for scope in sorted({run["scope"] for run in mine})},
         }

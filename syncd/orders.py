@@ -1,4 +1,4 @@
-"""What an operator asks of runs: `retry`, `replay`. Without a daemon the command does it itself, else the daemon does."""
+"""What an operator asks of runs: `retry`, `replay`. Beside a daemon the order is left for it, else done here."""
 
 from __future__ import annotations
 

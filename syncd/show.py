@@ -74,6 +74,11 @@ def status(found: Mapping[str, Any]) -> None:
     for name, source in found["sources"].items():
         if source["error"]:
             sys.stdout.write(f"{name}: {source['error']}\n  → {source['hint']}\n")
+        for run in source["superseded_by_fewer_rows"]:
+            sys.stdout.write(
+                f"{name}/{run} was superseded by a run with fewer rows; its files are kept\n"
+                f"  → compare the two in _syncd.runs: the vendor may have purged\n"
+            )
     sys.stdout.write("all is well\n" if found["ok"] else "something needs you: syncd runs --state set_aside\n")
 
 

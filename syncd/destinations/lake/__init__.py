@@ -43,6 +43,7 @@ class Lake:
         self._keep_superseded = keep_superseded
         self._clock = clock
         self._declared: dict[tuple[str, str], Scope] = {}
+        self._taught: dict[tuple[str, str], tuple[object, Scope]] = {}  # what `scope` said, and of which catalogue
 
     def start(self) -> None:
         """Have a catalogue that fits this folder, and none of what a stop left half done."""
@@ -63,8 +64,12 @@ class Lake:
     def scope(self, source: str, declared: Scope) -> Scope:
         """`declared`, with what loaded runs have taught. The next commit of this scope writes the declaration down."""
         self._declared[source, declared.name] = declared
-        known = columns_of(self._read, source, declared.name)
-        return replace(declared, columns=tuple(learned(known, declared.columns, ())))
+        published = self._generation()
+        if self._taught.get((source, declared.name), (None, declared))[0] != published:
+            known = columns_of(self._read, source, declared.name)
+            taught = replace(declared, columns=tuple(learned(known, declared.columns, ())))
+            self._taught[source, declared.name] = published, taught
+        return self._taught[source, declared.name][1]
 
     def stage(
         self, run: Run, scope: Scope, part: str, landed: Landed, batches: Iterable[Batch], generation: int = 1
@@ -110,6 +115,10 @@ class Lake:
         """Ids of the runs that are loaded or superseded."""
         return frozenset(run for (run,) in self._read("SELECT run FROM _syncd.runs WHERE source = ?", source))
 
+    def fuller(self) -> list[tuple[str, str]]:
+        """Source and id of superseded runs that had more rows than what took their place: kept until you decide."""
+        return self._read("SELECT DISTINCT source, run FROM _syncd.let_go WHERE keep ORDER BY ALL")  # type: ignore[return-value]  # two columns
+
     def runs(self) -> list[dict[str, Any]]:
         """The rows of `_syncd.runs`; instants are UTC without a zone, as in the table."""
         return self._rows(RUNS, "runs")
@@ -151,6 +160,14 @@ class Lake:
             catalogue.execute("DELETE FROM _syncd.published")
             row = {"generation": generation + 1, "published_at": utc(self._clock()), "root": str(self.home)}
             catalogue.insert("published", [row])
+
+    def _generation(self) -> object:
+        """Another value for each published catalogue: it is a new file each time."""
+        try:
+            found = (self.home / CATALOGUE).stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
 
     def _read(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         if not (self.home / CATALOGUE).exists():  # before the first start

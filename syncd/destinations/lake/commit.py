@@ -20,7 +20,7 @@ from syncd.destinations.lake.naming import given
 from syncd.destinations.lake.show import refused, show, show_all, show_rejected, spell
 from syncd.destinations.lake.views import Chunk
 from syncd.errors import StartOver
-from syncd.model import Changed, Column, Committed, Run, Scope, Staged, Superseded
+from syncd.model import Changed, Committed, Run, Scope, Staged, Superseded
 
 Ready = tuple[Run, Sequence[Staged]]
 Key = tuple[str, str]  # source and scope
