@@ -117,7 +117,7 @@ class Lake:
 
     def fuller(self) -> list[tuple[str, str]]:
         """Source and id of superseded runs that had more rows than what took their place: kept until you decide."""
-        return self._read("SELECT DISTINCT source, run FROM _syncd.let_go WHERE keep ORDER BY ALL")  # type: ignore[return-value]  # two columns
+        return self._read("SELECT DISTINCT source, run FROM _syncd.let_go WHERE keep ORDER BY ALL")
 
     def runs(self) -> list[dict[str, Any]]:
         """The rows of `_syncd.runs`; instants are UTC without a zone, as in the table."""
