@@ -20,7 +20,16 @@ class TooSlow(Exception):
 def forms_of(samples: Sequence[dict[str, Any]], known: Known) -> dict[str, pa.DataType]:
     """A form for each key of the samples and of the blocks before. TooSlow: only the slow way reads these."""
     names = dict.fromkeys([*known.forms, *(name for row in samples for name in row)])
-    return {name: _top(name, [row.get(name) for row in samples], known) for name in names}
+    forms = {}
+    for name in names:
+        values = [row.get(name) for row in samples]
+        try:
+            forms[name] = _top(name, values, known)
+        except TooSlow:
+            if 4 * sum(value is not None for value in values) > len(values):
+                raise
+            forms[name] = pa.string()  # unlike the few lines that have it, which are then read slowly
+    return forms
 
 
 def _top(name: str, values: list[Any], known: Known) -> pa.DataType:
@@ -79,7 +88,7 @@ def _number(values: Sequence[str], guide: Type, known: Type) -> pa.DataType:
     if known.kind == "double":
         return pa.float64()
     if has_fraction:
-        if known.kind in ("string", "json", "decimal") or known.wide:
+        if known.kind in ("string", "json"):
             raise TooSlow  # a double would lose the digits that are to be shown
         return pa.float64()
     if guide.kind in INTS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from json.encoder import encode_basestring  # noqa: TID251
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,12 @@ class Lines:
     def holding(self, text: bytes) -> Indices:
         """The lines that hold this text as a whole value."""
         pattern = re.compile(rb"""[:,\["\s]""" + re.escape(text) + rb"""(?=[,\]}"\s])""")
+        return self.at(np.array([match.start() for match in pattern.finditer(self.block)], np.int64))
+
+    def without_integer(self, key: str) -> Indices:
+        """The lines where this key has something else than a plain integer or null."""
+        name = re.escape(encode_basestring(key).encode())
+        pattern = re.compile(name + rb"""\s*:\s*(?!(?:-?[0-9]{1,20}|null|"-?[0-9]{1,20}")[\s,}])""")
         return self.at(np.array([match.start() for match in pattern.finditer(self.block)], np.int64))
 
     def has_minus_zero(self) -> bool:

@@ -26,6 +26,7 @@ from syncd.types import Type
 
 SAMPLES = 8  # lines looked at to learn a block's keys
 FEW = 8  # lines so few that halving them is no gain
+MANY_BRACKETS = 200  # of one line; pyarrow infers types by recursion
 MAX_FAILURES = 100  # of pyarrow in one block, before the slow way is the quicker
 
 
@@ -76,18 +77,21 @@ class _Reader:
         self.pieces: list[Piece] = []
         self.samples: list[dict[str, Any]] = []
         self.forms: dict[str, pa.DataType] = {}
+        self.times_as_text = False  # once pyarrow met a time that is none: it doesn't say where
+        self.takes_new_keys = False  # once a line had a key that the samples had not: nor does it say where
         self.failures = 0
         self.inexact: Flags | None = None
 
     def read(self, wanted: Indices) -> None:
         if not len(wanted):
             return
-        self.look_at(wanted, SAMPLES)
+        self.look_at(_spread(wanted))
         groups = [wanted]
         while groups:
             group = groups.pop()
             try:
                 table = self.table(group)
+                group, table = self.without_new_keys(group, table)
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
                 self.failures += 1
                 if self.failures > MAX_FAILURES:
@@ -96,14 +100,14 @@ class _Reader:
             else:
                 self.keep(group, table)
 
-    def look_at(self, wanted: Indices, count: int) -> None:
-        """Learn keys and forms from some lines, evenly spread."""
-        before = len(self.samples)
-        for line in wanted[:: max(1, len(wanted) // count)].tolist():
+    def look_at(self, wanted: Indices) -> None:
+        """Learn keys and forms from these lines."""
+        for line in wanted.tolist():
             with suppress(Refused):
                 self.samples.append(record(self.lines[line]))
-        if len(self.samples) > before or not self.forms:
-            self.forms = forms_of(self.samples, self.known)
+        self.forms = forms_of(self.samples, self.known)
+        if self.times_as_text:
+            self.forms = {name: _without_times(form) for name, form in self.forms.items()}
 
     def table(self, group: Indices) -> pa.Table:
         text = self.lines.joined(group)
@@ -111,40 +115,80 @@ class _Reader:
             pa.BufferReader(pa.py_buffer(text)),
             read_options=pj.ReadOptions(use_threads=False, block_size=len(text) + 1),
             parse_options=pj.ParseOptions(
-                explicit_schema=pa.schema(list(self.forms.items())), unexpected_field_behavior="error"
+                explicit_schema=pa.schema(list(self.forms.items())),
+                unexpected_field_behavior="infer" if self.takes_new_keys else "error",
             ),
         )
         if table.num_rows != len(group):
             raise pa.ArrowInvalid("two objects on one line")
         return table
 
+    def without_new_keys(self, group: Indices, table: pa.Table) -> tuple[Indices, pa.Table]:
+        """The rows whose keys were all foreseen; the others are read slowly, or looked at when they are many."""
+        if not self.takes_new_keys:
+            return group, table
+        names, forms = list(self.forms), pa.schema(list(self.forms.items()))
+        is_new = np.zeros(len(group), np.bool_)
+        for name in table.column_names[len(names) :]:
+            is_new |= table.column(name).is_valid().to_numpy()
+        if 10 * is_new.sum() > len(group) > FEW:
+            self.look_at(_spread(group[is_new]))
+            raise pa.ArrowInvalid("keys learned")
+        if table.select(names).schema != forms:  # new keys deeper down
+            self.look_at(_spread(group))
+            raise pa.ArrowInvalid("keys deeper down")
+        self.slow.read(self.lines, group[is_new].tolist(), self.known)
+        table = table.select(names)
+        return (group[~is_new], table.filter(pa.array(~is_new))) if is_new.any() else (group, table)
+
     def split(self, group: Indices, message: str) -> list[Indices]:
-        """What to try next, without the line that the message tells of where it tells."""
+        """What to try next, without the lines that the message tells of where it tells."""
+        bad = np.zeros(0, np.int64)
+        if message == "keys learned":
+            return [group]
         if match := re.search(r"in row (\d+)$", message):
             row = int(match[1])
             self.slow.read(self.lines, group[row : row + 1].tolist(), self.known)
             return [group[:row], group[row + 1 :]]
-        if match := re.search(r"couldn't parse:(.*)", message, re.DOTALL):
-            found = np.intersect1d(self.lines.holding(match[1].encode()), group)
-            if 0 < len(found) <= FEW:
-                self.slow.read(self.lines, found.tolist(), self.known)
-                return [np.setdiff1d(group, found)]
-        if "unexpected field" in message:
-            before = self.forms
-            self.look_at(group, 4 * SAMPLES)
-            if self.forms != before:
+        if "unexpected field" in message and not self.takes_new_keys:
+            bad = self.allow_new_keys(group)
+            if not len(bad):
                 return [group]
-        if len(group) > FEW:
+        elif match := re.search(r"convert JSON to (\w+).*?, couldn't parse:(.*)", message, re.DOTALL):
+            if match[1] == "timestamp" and not self.times_as_text:
+                self.times_as_text = True
+                self.look_at(group[:0])
+                return [group]
+            bad = np.intersect1d(self.unlike(group, match[2]), group)
+        if not 0 < len(bad) <= max(FEW, len(group) // 4):
             half = len(group) // 2
-            return [group[:half], group[half:]]
-        self.slow.read(self.lines, group.tolist(), self.known)
-        if "unexpected field" in message:
-            self.look_at(group, FEW)
-        return []
+            if len(group) > FEW:
+                return [group[:half], group[half:]]
+            bad = group
+        self.slow.read(self.lines, bad.tolist(), self.known)
+        return [np.setdiff1d(group, bad)]
+
+    def allow_new_keys(self, group: Indices) -> Indices:
+        """From now on new keys are inferred; the lines nested so deep that pyarrow must not infer them."""
+        self.takes_new_keys = True
+        data = np.frombuffer(self.lines.block, np.uint8)
+        opened = np.flatnonzero((data | 32) == ord("{"))  # [ and {
+        counts = np.diff(np.searchsorted(opened, np.append(self.lines.starts, len(data))))
+        return group[counts[group] > MANY_BRACKETS]
+
+    def unlike(self, group: Indices, token: str) -> Indices:
+        """The lines with this number, and those where its key has another that is no plain integer."""
+        found = np.intersect1d(self.lines.holding(token.encode()), group)
+        for line in found[:1].tolist():
+            with suppress(Refused):
+                names = [name for name, value in record(self.lines[line]).items() if value == token]
+                others = [self.lines.without_integer(name) for name in names]
+                found = np.unique(np.concatenate([found, *others]))
+        return found
 
     def keep(self, group: Indices, table: pa.Table) -> None:
         """Settle each column; read the rows in doubt slowly."""
-        arrays = {name: column.combine_chunks() for name, column in zip(self.forms, table.columns, strict=True)}
+        arrays = dict(zip(self.forms, (column.combine_chunks() for column in table.columns), strict=True))
         arrays = lift_arrays(arrays, self.known)
         doubt = np.zeros(len(group), np.bool_)
         columns = {}
@@ -156,7 +200,8 @@ class _Reader:
         if any(_has_double(form) for form in self.forms.values()):
             doubt |= self.inexact_lines()[group]
         if not doubt.any():
-            self.pieces.append(Piece(group, columns, dict(self.forms)))
+            forms = {name: form for name, form in self.forms.items() if not self.times_as_text}
+            self.pieces.append(Piece(group, columns, forms))
             return
         self.slow.read(self.lines, group[doubt].tolist(), self.known)
         if not doubt.all():
@@ -167,6 +212,18 @@ class _Reader:
             self.inexact = np.zeros(len(self.lines), np.bool_)
             self.inexact[self.lines.at(inexact_numbers(self.lines.block))] = True
         return self.inexact
+
+
+def _spread(wanted: Indices) -> Indices:
+    return wanted[:: max(1, len(wanted) // SAMPLES)]
+
+
+def _without_times(form: pa.DataType) -> pa.DataType:
+    if pa.types.is_list(form):
+        return pa.list_(_without_times(form.value_type))
+    if pa.types.is_struct(form):
+        return pa.struct([(field.name, _without_times(field.type)) for field in form])
+    return pa.string() if pa.types.is_timestamp(form) else form
 
 
 def _has_double(form: pa.DataType) -> bool:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from syncd.parse.lines import Flags, Indices
-from syncd.parse.values import WHOLE, date_in
+from syncd.parse.values import WHOLE, date_in, time_in
 from syncd.types import (
     BOOL,
     DATE,
@@ -61,11 +61,17 @@ def settle(array: pa.Array, guide: Type) -> Settled:
     if pa.types.is_boolean(kind):
         return Settled(array.cast(pa.uint8()), Type("uint8", 1)) if guide.kind == "uint8" else Settled(array, BOOL)
     if pa.types.is_timestamp(kind):
-        return Settled(array, TIMESTAMP, _some(pc.less(array, _FIRST_DAY)))
+        return Settled(array, TIMESTAMP, _beyond(array))
     return _strings(array, guide)
 
 
-_FIRST_DAY = pa.scalar(datetime(1, 1, 1), pa.timestamp("us"))  # noqa: DTZ001  # naive UTC, as stored
+FIRST = pa.scalar(datetime(1, 1, 1), pa.timestamp("us"))  # noqa: DTZ001  # naive UTC, as stored
+LAST = pa.scalar(datetime(9999, 12, 31, 23, 59, 59, 999999), pa.timestamp("us"))  # noqa: DTZ001
+
+
+def _beyond(times: pa.Array) -> Flags | None:
+    """Years that only pyarrow knows."""
+    return _some(pc.or_(pc.less(times, FIRST), pc.greater(times, LAST)))
 
 
 def _some(mask: pa.Array) -> Flags | None:
@@ -110,7 +116,21 @@ def _strings(array: pa.Array, guide: Type) -> Settled:
             return Settled(array.cast(pa.date32()), DATE)
         except pa.ArrowInvalid:
             return Settled(array, STRING, _unlike(array, lambda text: date_in(text) is not None))
+    if guide.kind == "timestamp":
+        return _spelled_times(array)
     return Settled(array, STRING)
+
+
+def _spelled_times(array: pa.Array) -> Settled:
+    for zone in (None, "UTC"):
+        try:
+            times = array.cast(pa.timestamp("us", zone)).cast(pa.timestamp("us"))
+            return Settled(times, TIMESTAMP, _beyond(times))
+        except pa.ArrowInvalid:
+            continue
+    found = [None if text is None else time_in(text) for text in array.to_pylist()]
+    times = pa.array(found, pa.timestamp("us"))
+    return Settled(times, TIMESTAMP, _some(pc.and_(times.is_null(), array.is_valid())))
 
 
 def _spelled_integers(array: pa.Array, guide: Type) -> Settled:

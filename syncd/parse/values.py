@@ -8,9 +8,10 @@ digit is lost before the column's type is known. `type_of` says what type holds 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Context, Decimal, InvalidOperation
+from functools import lru_cache
 from json import JSONDecoder  # noqa: TID251  # the one place: only its hooks see digits and keys given twice
 from json.encoder import encode_basestring  # noqa: TID251
 from typing import Any
@@ -164,15 +165,24 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def type_of_all(values: Iterable[Any], guide: Type = NULL) -> Type:
-    """The type that holds all of them."""
-    kinds = {*map(type, values)} - {type(None)}
-    if kinds == {str} and guide.kind in ("null", "string", "json"):
-        return STRING
-    if kinds == {Whole} and all(len(value) <= MAX_DIGITS for value in values if value is not None):
-        numbers = [int(value) for value in values if value is not None]
-        if guide.kind in ("null", *INTS):
-            return join(_int_type(min(numbers), guide), _int_type(max(numbers), guide))
-    return join_all(type_of(value, guide) for value in values)
+    """The type that holds all of them. What most columns are is told without looking at each value's type."""
+    found = [value for value in values if value is not None]
+    kinds = {*map(type, found)}
+    if kinds == {str}:
+        if guide.kind in ("null", "string", "json"):
+            return STRING
+        if guide.kind in INTS and all(map(WHOLE.fullmatch, found)):
+            kinds = {Whole}
+    if kinds == {Whole} and guide.kind in ("null", *INTS) and max(map(len, found)) <= MAX_DIGITS:
+        numbers = [*map(int, found)]
+        return join(_int_type(min(numbers), guide), _int_type(max(numbers), guide))
+    if kinds == {list}:
+        inner = [value for each in found for value in each]
+        if {list, dict, Deep}.isdisjoint(map(type, inner)):
+            return list_of(type_of_all(inner, guide.element if guide.kind == "list" else NULL))
+    if len(kinds) == 1 and kinds <= {str, Fraction}:
+        found = [*set(found)]
+    return join_all({type_of(value, guide) for value in found})
 
 
 def type_of(value: Any, guide: Type = NULL) -> Type:
@@ -206,6 +216,9 @@ def _int_type(value: int, guide: Type) -> Type:
 
 
 def _fraction_type(text: str) -> Type:
+    if "e" not in text and "E" not in text and repr(float(text)) == text:
+        whole, _, behind = text.lstrip("-").partition(".")
+        return fraction_type(len(whole.lstrip("0")), len(behind.rstrip("0")), True)
     try:
         value = Decimal(text)
     except InvalidOperation:  # an exponent of 20 digits
@@ -311,6 +324,7 @@ _TIME = re.compile(
 )
 
 
+@lru_cache(1 << 14)
 def time_in(text: str) -> datetime | None:
     """The instant a text spells, in UTC without zone; None for what is no time or finer than microseconds."""
     match = _TIME.fullmatch(text)
@@ -337,7 +351,18 @@ def date_in(text: str) -> date | None:
 
 
 def as_column(values: Sequence[Any], t: Type) -> list[Any]:
-    """`as_type` of each; quick for the text that most columns are."""
+    """`as_type` of each; quick for what most columns are."""
     if t.kind == "string" and {*map(type, values)} <= {str, type(None)}:
         return list(values)
+    if t.kind in _QUICK:
+        read = _QUICK[t.kind]
+        return [None if value is None else read(value) for value in values]
     return [as_type(value, t) for value in values]
+
+
+_QUICK: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(INTS, int),
+    "double": float,
+    "timestamp": time_in,
+    "date": date_in,
+}
