@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -78,11 +78,12 @@ class Landing:
         """Remove the run's bytes."""
         shutil.rmtree(self._folder(run), ignore_errors=True)
 
-    def sweep(self, source: str, keep: timedelta, needed: Container[str], now: datetime) -> None:
-        """Remove what is older than `keep`, but for the runs whose folder name is in `needed`."""
+    def sweep(self, source: str, keep: timedelta, needed: Iterable[str], now: datetime) -> None:
+        """Remove what is older than `keep`, but for the runs with an id in `needed`."""
+        stay = {file_name(run) for run in needed}
         for folder in self._folders(source):
             old = now.timestamp() - folder.stat().st_mtime > keep.total_seconds()
-            if old and folder.name not in needed:
+            if old and folder.name not in stay:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _folder(self, run: Run) -> Path:

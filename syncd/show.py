@@ -79,7 +79,13 @@ def status(found: Mapping[str, Any]) -> None:
                 f"{name}/{run} was superseded by a run with fewer rows; its files are kept\n"
                 f"  → compare the two in _syncd.runs: the vendor may have purged\n"
             )
-    sys.stdout.write("all is well\n" if found["ok"] else "something needs you: syncd runs --state set_aside\n")
+    never = [name for name, source in found["sources"].items() if not source["last_pass_at"]]
+    if never:
+        sys.stdout.write(f"no pass has ended yet over {', '.join(never)}: syncd once\n")
+    elif found["ok"]:
+        sys.stdout.write("all is well\n")
+    else:
+        sys.stdout.write("something needs you: syncd runs, syncd gaps\n")
 
 
 def gaps(found: Sequence[Gap], complete: Mapping[tuple[str, str], datetime | None]) -> None:

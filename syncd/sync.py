@@ -38,7 +38,6 @@ FETCHES = 3  # times that a part with damaged bytes is fetched before its run is
 ASKED_IN_VAIN = 3  # runs found gone in a row, youngest first, before older ones are believed gone unasked
 
 T = TypeVar("T")
-R = TypeVar("R")
 log = structlog.get_logger()
 
 
@@ -114,7 +113,7 @@ class Commits:
 
     def _commit(self, ready: Sequence[tuple[Run, Sequence[Staged], Future[None]]]) -> None:
         try:
-            tell(self._destination.commit([(run, staged) for run, staged, _ in ready]))
+            done = self._destination.commit([(run, staged) for run, staged, _ in ready])
         except Exception as error:
             if len(ready) == 1:
                 ready[0][2].set_exception(error)
@@ -122,6 +121,7 @@ class Commits:
                 for one in ready:
                     self._commit([one])
         else:
+            tell(done)
             for _, _, future in ready:
                 future.set_result(None)
 
@@ -219,7 +219,7 @@ def one_pass(mirror: Mirror, *, sweep: bool) -> Outcome:
     return outcome
 
 
-def open_runs(mirror: Mirror, *, sweep: bool) -> Iterator[Run]:
+def open_runs(mirror: Mirror, *, sweep: bool) -> list[Run]:
     """Runs on offer that are not closed, noted as found; then those in flight that are offered no more."""
     name, state = mirror.source.name, mirror.state
     loaded = mirror.destination.loaded(name)
@@ -231,11 +231,13 @@ def open_runs(mirror: Mirror, *, sweep: bool) -> Iterator[Run]:
     for run in found:
         if in_flight.pop(run.id, None) is None:
             log.info("run_found", run=run.name, scope=run.scope, period_start=run.start, period_end=run.end)
-    return iter([*found, *in_flight.values()])
+    return [*found, *in_flight.values()]
 
 
 def bring_home(mirror: Mirror, run: Run) -> End:
     """Load one run; whatever trouble it has ends here, by what the error says to do."""
+    if mirror.stop.is_set():
+        raise Stopped
     with mirror.underway.only(run) as ours:
         return try_to_load(mirror, run) if ours else End(run, "underway")
 
@@ -422,7 +424,7 @@ def expire(mirror: Mirror, run: Run) -> End:
 def tidy(mirror: Mirror) -> None:
     """Remove what no run needs: old landed bytes, files of superseded runs, what torn stagings left."""
     name, now = mirror.source.name, mirror.clock()
-    in_flight = {row["run"] for row in mirror.state.runs(name) if row["state"] != EXPIRED}
+    in_flight = [row["run"] for row in mirror.state.runs(name) if row["state"] != EXPIRED]
     mirror.landing.sweep(name, mirror.rules.keep_landed, in_flight, now)
     mirror.destination.sweep(name, now, mirror.state.staged(name))
 
