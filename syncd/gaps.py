@@ -118,9 +118,9 @@ def calendar(
 
 
 def jobs_complete_up_to(runs: Iterable[Mapping[str, Any]]) -> dict[Key, datetime | None]:
-    """How far each job is complete: from its first listed period to the first that neither it nor another job of its
-    scope has brought; None: not even the first."""
-    by_job, brought = _sorted_out(runs)
+    """How far each job is complete: from its first period (of those that were alive when we came) to the first that
+    neither it nor another job of its scope has brought; None: not even that."""
+    by_job, brought = _sorted_out(run for run in runs if run["state"] != EXPIRED or is_lost(run))
     found: dict[Key, datetime | None] = {}
     for key, mine in by_job.items():
         reached = brought[key[0], mine[-1].scope].reach(mine[0].start)
@@ -266,7 +266,7 @@ def _gap(job: Job, scope: str, hole: Hole, failure: Failure | None, *, is_last: 
     start, end, run = hole
     again = f"order it again at the vendor: a once export of {scope} from {zulu(start)} to {zulu(end)}"
     if run:
-        state, detail = run.state, f"run {run.run}: {run.error or again}"
+        state, detail = run.state, f"run {run.run}: {run.error.removeprefix(f'{job.source}/{run.run}: ') or again}"
     elif failure:
         state = FAILED
         detail = f"run {failure.run} failed at the vendor at {zulu(failure.ended_at)}, and none came after; {again}"
