@@ -19,6 +19,10 @@ from syncd.errors import BadRun, StartOver
 from syncd.model import Column, Scope
 from syncd.parse import parse
 from syncd.parse.blocks import line_end, plain, whole
+from syncd.parse.columns import Known
+from syncd.parse.jsonl import Slow
+from syncd.parse.lines import Lines
+from syncd.parse.quick import read as read_quickly
 from syncd.types import Type
 from tests.parse_oracle import check, cut, declared, jsonl, read, type_of, values
 
@@ -328,6 +332,41 @@ def test_what_is_broken_deep_down_is_rejected(inner: str) -> None:
     closing = "]" * 200 if inner else "]" * 199
     (batch,) = read(f'{{"v":{"[" * 200}{inner}{closing}}}\n{{"v":1}}'.encode())
     assert [line.row for line in batch.rejected] == [1]
+
+
+ORDINARY = b'{"n":%d,"u":"18446744073709551615","t":"2026-01-05 10:11:12","f":%d.5,"l":[1,2]}'
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        lambda line: line[:-9],
+        lambda line: line.replace(b"[1,2]", b"[1,2"),
+        lambda line: b"null",
+        lambda line: line + line,
+        lambda line: line.replace(b'"n":', b'"n":NaN,"m":'),
+        lambda line: line.replace(b'"n":', b'"n":0.25,"m":'),
+        lambda line: line.replace(b"184467", b"x84467"),
+        lambda line: line.replace(b"2026", b"2O26"),
+        lambda line: line.replace(b"[1,2]", b"[1,2.5]"),
+        lambda line: line.replace(b".5", b".123456789012345678901"),
+        lambda line: line.replace(b'"f":', b'"f":1e-400,"g":'),
+        lambda line: line.replace(b"2026", b"\xff"),
+        lambda line: line.replace(b'{"n"', b'{"new %d":{},"n"' % len(line)),
+        lambda line: line.replace(b"[1,2]", b"{}"),
+        lambda line: b" " + line,
+    ],
+)
+def test_odd_lines_are_read_slowly_and_no_others(odd: Any) -> None:
+    sent = [ORDINARY % (n, n) for n in range(5000)]
+    for n in range(250, 5000, 500):
+        sent[n] = odd(sent[n])
+    known = Known.of(declared(n="int64", u="uint64", t="timestamp"))
+    slow = Slow()
+    pieces = read_quickly(Lines.of(b"\n".join(sent)), known, slow)
+    read_slowly = [*slow.rows, *slow.refused]
+    assert len(read_slowly) <= 250
+    assert sorted([*read_slowly, *(line for piece in pieces for line in piece.lines.tolist())]) == [*range(5000)]
 
 
 def test_only_nulls_are_told_apart() -> None:

@@ -82,7 +82,8 @@ def _text(guide: Type) -> pa.DataType:
 
 
 def _number(values: Sequence[str], guide: Type, known: Type) -> pa.DataType:
-    has_fraction = any(isinstance(value, Fraction) for value in values)
+    fractions = sum(isinstance(value, Fraction) for value in values)
+    has_fraction = 2 * fractions > len(values) if guide.kind in INTS else fractions > 0
     if guide.kind == "bool":
         return pa.uint8()
     if known.kind == "double":
