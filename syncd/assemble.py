@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -76,11 +77,11 @@ def open_house(settings: Settings, watch: Watch, stop: threading.Event) -> Itera
         lake.start()
         state = open_state(root / STATE)
         closing.callback(state.close)
-        patience = Patience(settings.retry_for, stop, planned=told)
         workers = closing.enter_context(ThreadPoolExecutor(settings.workers, thread_name_prefix="stage"))
         commits = Commits(lake)
         mirrors = {}
         for name, section in settings.sources.items():
+            patience = Patience(settings.retry_for, stop, planned=partial(told, name))
             fetchers = ThreadPoolExecutor(section.max_concurrent_requests, thread_name_prefix=f"{name}-fetch")
             mirrors[name] = Mirror(
                 source=Patient(build_source(name, section), patience),
@@ -136,9 +137,9 @@ def locked(path: Path) -> Iterator[IO[str]]:
         yield lock
 
 
-def told(error: TryAgain, pause_s: float) -> None:
+def told(source: str, error: TryAgain, pause_s: float) -> None:
     """Log a retry before its pause."""
-    log.info("retry_planned", error=str(error), hint=error.hint, pause_s=round(pause_s, 1))
+    log.info("retry_planned", source=source, error=str(error), hint=error.hint, pause_s=round(pause_s, 1))
 
 
 def user() -> str:

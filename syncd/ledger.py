@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +12,7 @@ from syncd.destinations.lake import Lake
 from syncd.gaps import GONE, SEAM, Gap, Key, calendar, is_lost, jobs_complete_up_to
 from syncd.model import NEVER, Failure, Job
 from syncd.settings import Settings
-from syncd.state import EXPIRED, SET_ASIDE, read_state
+from syncd.state import EXPIRED, SET_ASIDE, State, read_state
 
 STATES = ("asked", "waiting", "found", "staging", "loaded", "superseded", "expired", "set_aside")
 KEYS = (
@@ -52,13 +52,17 @@ class Seen:
 def look(settings: Settings) -> Seen:
     """Read the catalogue and the state, without the lock."""
     lake = Lake(settings.data_dir, keep_superseded=settings.lake.keep_superseded)
-    state = read_state(settings.data_dir / "state.sqlite")
+    return look_at(lake, read_state(settings.data_dir / "state.sqlite"), settings.sources)
+
+
+def look_at(lake: Lake, state: State | None, configured: Container[str]) -> Seen:
+    """The same through a catalogue and a state that are at hand."""
     runs = {(row["source"], row["run"]): _from_catalogue(row) for row in lake.runs()}
     for row in state.runs() if state else ():
         runs.setdefault((row["source"], row["run"]), _from_state(row))
     ordered = sorted(runs.values(), key=lambda run: (run["source"], run["scope"], run["period_start"], run["run"]))
     noted = state.jobs() if state else {}
-    gone = {key for key, note in noted.items() if not note.is_listed or key[0] not in settings.sources}
+    gone = {key for key, note in noted.items() if not note.is_listed or key[0] not in configured}
     jobs = [replace(job, state=GONE) if (job.source, job.id) in gone else job for job in lake.jobs()]
     failures = {key: note.failures for key, note in noted.items()}
     return Seen(ordered, state.passes() if state else {}, jobs, lake.fuller(), failures)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import structlog
@@ -45,6 +47,24 @@ def set_up(log_format: LogFormat | None = None) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+@contextmanager
+def listening(*hear: Callable[[str, Mapping[str, Any]], None]) -> Iterator[None]:
+    """Tell each of `hear` every event (name, values) before it is printed. Any thread; must return at once."""
+
+    def tell(_logger: Any, _method: str, event: EventDict) -> EventDict:
+        event = _scrub_values(_logger, _method, event)
+        for one in hear:
+            one(str(event["event"]), event)
+        return event
+
+    before = structlog.get_config()["processors"]
+    structlog.configure(processors=[tell, *before])
+    try:
+        yield
+    finally:
+        structlog.configure(processors=before)
 
 
 def _scrub_values(_logger: Any, _method: str, event: EventDict) -> EventDict:

@@ -17,7 +17,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -84,9 +94,15 @@ def source_name(value: str) -> str:
 
 
 def listen_address(value: str) -> str:
-    if not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\[\]/]+):\d{1,5}", value):
+    found = re.fullmatch(r"(?:\[[0-9a-fA-F:]+\]|[^:\[\]/\s]+):(\d{1,5})", value)
+    if not found or int(found[1]) > 65535:
         raise ValueError('write host and port: "127.0.0.1:8600"')
     return value
+
+
+def host_of(listen: str) -> str:
+    """The host of a listen address, without brackets."""
+    return listen.rpartition(":")[0].strip("[]")
 
 
 Duration = Annotated[timedelta, BeforeValidator(duration)]
@@ -125,7 +141,16 @@ class LakeSettings(Section):
 
 
 class HttpSettings(Section):
-    listen: Annotated[str, AfterValidator(listen_address)] = "127.0.0.1:8600"
+    token: SecretStr | None = Field(default=None, min_length=1)
+    open: bool = False
+    listen: Annotated[str, AfterValidator(listen_address)] = "127.0.0.1:8600"  # last: it looks at the two above
+
+    @field_validator("listen")
+    @classmethod
+    def _guarded(cls, value: str, others: ValidationInfo) -> str:
+        if not is_loopback(host_of(value)) and not others.data.get("token") and not others.data.get("open"):
+            raise ValueError("others can reach this address: set http.token, or state http.open = true")
+        return value
 
 
 class Settings(BaseSettings):
@@ -259,7 +284,7 @@ def _told(detail: ErrorDetails) -> str:
             return f"{key}: missing; write it, or set SYNCD_{'__'.join(keys).upper()}"
         case _:
             said = detail["msg"].removeprefix("Value error, ")
-            secret = "secret" in keys[-1] or isinstance(detail["input"], dict | SecretStr)
+            secret = "secret" in keys[-1] or keys[-1] == "token" or isinstance(detail["input"], dict | SecretStr)
             return f"{key}: {said}" if secret else f"{key} = {detail['input']!r}: {said}"
 
 

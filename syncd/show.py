@@ -15,9 +15,14 @@ from syncd.gaps import COVERED, Gap
 
 
 def as_json(value: Any) -> None:
-    """Print `value`: instants as RFC 3339 in UTC, durations in seconds."""
+    """Print `value`."""
+    sys.stdout.write(jsoned(value).decode())
+
+
+def jsoned(value: Any) -> bytes:
+    """`value` as JSON: instants as RFC 3339 in UTC, durations in seconds."""
     options = orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
-    sys.stdout.write(orjson.dumps(value, default=_plain, option=options).decode())
+    return orjson.dumps(value, default=_plain, option=options)
 
 
 def as_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

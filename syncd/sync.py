@@ -14,6 +14,8 @@ never holds up another: each is brought home in a lane of its own, and its troub
 from __future__ import annotations
 
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -112,6 +114,7 @@ class Commits:
         mine.result()
 
     def _commit(self, ready: Sequence[tuple[Run, Sequence[Staged], Future[None]]]) -> None:
+        began = time.monotonic()
         try:
             done = self._destination.commit([(run, staged) for run, staged, _ in ready])
         except Exception as error:
@@ -122,6 +125,7 @@ class Commits:
                     self._commit([one])
         else:
             tell(done)
+            log.info("catalogue_published", runs=len(done.runs), seconds=since(began))
             for _, _, future in ready:
                 future.set_result(None)
 
@@ -198,10 +202,11 @@ class Outcome:
 
 def one_pass(mirror: Mirror, *, sweep: bool) -> Outcome:
     """Ask the source what is finished and bring home all that is not closed. Bugs and Stopped pass through."""
-    outcome = Outcome()
+    outcome, began = Outcome(), time.monotonic()
     name = mirror.source.name
     try:
         jobs = mirror.source.jobs()
+        log.info("jobs_listed", source=name, jobs=len(jobs))
         mirror.destination.record_jobs(name, jobs)
         mirror.state.record_listed(name, [job.id for job in jobs])
         todo = plan(open_runs(mirror, sweep=sweep), mirror.clock())
@@ -214,9 +219,18 @@ def one_pass(mirror: Mirror, *, sweep: bool) -> Outcome:
             ask_why(mirror.source, mirror.destination, mirror.state, jobs, mirror.clock())
     except (ConfigError, TryAgain) as error:
         outcome.trouble = error
-        log.error("pass_failed", source=name, error=str(error), hint=error.hint)
+        refused = isinstance(error, ConfigError)
+        log.error("pass_failed", source=name, error=str(error), hint=error.hint, refused=refused, seconds=since(began))
+    else:
+        counts = Counter(end.what for end in outcome.ends)
+        log.info("pass_ended", source=name, **counts, seconds=since(began))
     mirror.state.pass_ended(name, mirror.clock(), outcome.trouble, swept=sweep and not outcome.trouble)
     return outcome
+
+
+def since(began: float) -> float:
+    """Seconds, by the monotonic clock."""
+    return round(time.monotonic() - began, 3)
 
 
 def open_runs(mirror: Mirror, *, sweep: bool) -> list[Run]:
