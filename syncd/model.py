@@ -139,6 +139,7 @@ class File:
     bytes: int
     columns: tuple[Column, ...]  # as stored, in file order, without lineage
     dated: bool = True  # each row's partition is its event's own date
+    sha256: str = ""  # of the whole file, taken while it was written
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,7 @@ class Staged:
     blank: int = 0
     columns: tuple[Column, ...] = ()  # every column that the part has, at the widest type it needs
     samples: tuple[Rejected, ...] = ()  # the first three rejected lines
+    rejects_sha256: str = ""
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class Lake:
         """`declared`, with what loaded runs have taught. The next commit of this scope writes the declaration down."""
         self._declared[source, declared.name] = declared
         published = self._generation()
-        if self._taught.get((source, declared.name), (None, declared))[0] != published:
+        if self._taught.get((source, declared.name), ("", declared))[0] != published:
             known = columns_of(self._read, source, declared.name)
             taught = replace(declared, columns=tuple(learned(known, declared.columns, ())))
             self._taught[source, declared.name] = published, taught

@@ -29,6 +29,7 @@ from syncd.types import Type
 ONE_AT_A_TIME = threading.RLock()  # of publications in this process; the daemon's lock on data_dir keeps out others
 STORAGE = "STORAGE_VERSION 'v1.0.0'"  # what any DuckDB from 1.0 on can open
 REPAIR = "syncd verify --repair builds it again from the lake"
+DAMAGE = (duckdb.IOException, duckdb.CatalogException, duckdb.SerializationException, duckdb.InternalException)
 
 TABLES = f"""
 CREATE SCHEMA _syncd;
@@ -43,10 +44,10 @@ CREATE TABLE _syncd.jobs (
 CREATE TABLE _syncd.published (generation BIGINT, published_at TIMESTAMP, root VARCHAR);
 CREATE TABLE _syncd.parts (
     source VARCHAR, run VARCHAR, part VARCHAR, bytes BIGINT, sha256 VARCHAR, lines BIGINT, "rows" BIGINT,
-    rejected BIGINT, blank BIGINT, rejects VARCHAR);
+    rejected BIGINT, blank BIGINT, rejects VARCHAR, rejects_sha256 VARCHAR);
 CREATE TABLE _syncd.files (
     path VARCHAR, source VARCHAR, scope VARCHAR, run VARCHAR, part VARCHAR, date DATE, "rows" BIGINT, bytes BIGINT,
-    layout VARCHAR, dated BOOLEAN, chunk BIGINT);
+    layout VARCHAR, dated BOOLEAN, chunk BIGINT, sha256 VARCHAR);
 CREATE TABLE _syncd.layouts (layout VARCHAR, columns VARCHAR);
 CREATE TABLE _syncd.columns (
     source VARCHAR, scope VARCHAR, name VARCHAR, source_name VARCHAR, type VARCHAR, origin VARCHAR, first_run VARCHAR,
@@ -153,12 +154,16 @@ def _attached(path: Path, how: str) -> Iterator[Catalogue]:
         with duckdb.connect(config={"temp_directory": ""}) as connection:
             connection.execute(f"ATTACH '{place}' AS warehouse ({how}); USE warehouse")
             yield Catalogue(connection)
-    except duckdb.IOException as error:
-        raise _told(path, error) from error
+    except duckdb.Error as error:
+        if type(error) is duckdb.Error or isinstance(error, DAMAGE):  # a wrong checksum has no class of its own
+            raise _told(path, error) from error
+        raise
 
 
 def _told(path: Path, error: duckdb.Error) -> SyncdError:
     said = str(error).splitlines()[0]
+    if "Could not set lock" in said:
+        return TryAgain(f"{path.name} is open for writing elsewhere", hint="open it read-only: duckdb -readonly")
     if any(os.strerror(number) in said for number in disk.HINTS):
         return TryAgain(f"{path.name}: {said}", hint="free space on the disk that holds data_dir, and see dmesg")
     return ConfigError(f"{path}: {said}", hint=REPAIR)

@@ -26,7 +26,7 @@ Ready = tuple[Run, Sequence[Staged]]
 Key = tuple[str, str]  # source and scope
 PERIOD = ("source", "scope", "job", "period_start", "period_end")
 CHUNK = 1000  # files that one hidden view lists before the next is begun: what a commit writes again
-TALLY = ("part", "bytes", "sha256", "lines", "rows", "rejected", "blank", "rejects")
+TALLY = ("part", "bytes", "sha256", "lines", "rows", "rejected", "blank", "rejects", "rejects_sha256")
 
 
 def prove(home: Path, ready: Iterable[Ready]) -> None:
@@ -126,7 +126,7 @@ def _add(catalogue: Catalogue, ready: Sequence[Ready], loaded_at: datetime) -> N
                 spelled = spell(file.columns)
                 layout = sha256(spelled.encode()).hexdigest()[:20]
                 layouts[layout] = {"layout": layout, "columns": spelled}
-                told = {name: getattr(file, name) for name in ("path", "date", "rows", "bytes", "dated")}
+                told = {name: getattr(file, name) for name in ("path", "date", "rows", "bytes", "dated", "sha256")}
                 files.append(of | told | {"layout": layout})
     catalogue.insert("parts", parts)
     catalogue.insert("files", files)

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date
+from hashlib import sha256
+from io import BufferedWriter, FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -26,13 +28,14 @@ from syncd.model import Batch, Column, File, Landed, Rejected, Run, Scope, Stage
 from syncd.types import arrow, join
 
 FOOTER = b"syncd"  # the key of what a file says about itself: the catalogue can be rebuilt from the lake alone
-TALLIES = b"syncd_part"  # the same for its whole part, known when the part ends
+TALLIES = b"syncd_part"  # the same for its part so far; `is_whole` in those shut when the part has ended
 ROW_GROUP_ROWS = 122_880  # DuckDB's own; a thread reads one at a time
 ROW_GROUP_BYTES = 32 << 20
 HELD_BYTES = 64 << 20  # of rows that wait for their row group, all files of a part together
 OPEN_FILES = 128  # of one part; the one that waited longest is closed before another opens
 SAMPLES = 3
 FORMAT: dict[str, Any] = dict(compression="zstd", compression_level=1, version="2.6", store_schema=False)
+FORMAT["write_page_checksum"] = True  # a flipped bit is found also when the catalogue is lost
 REJECTED = pa.schema(
     dict.fromkeys(("source", "scope", "run", "part"), pa.string())
     | {"row": pa.int64(), "byte_offset": pa.int64(), "reason": pa.string(), "raw": pa.binary()}
@@ -124,6 +127,19 @@ class _Target:
     temporary: Path
     rows: int = 0
     dated: bool = True
+    sha256: str = ""
+
+
+class _Digesting(BufferedWriter):
+    """A new file that knows the sha256 of what went through it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(FileIO(path, "w"), 1 << 17)
+        self.digest = sha256()
+
+    def write(self, data: Any) -> int:
+        self.digest.update(data)
+        return super().write(data)
 
 
 @dataclass(frozen=True)
@@ -131,7 +147,7 @@ class _Open:
     """A file that is being written. An idle one costs its buffers and a descriptor."""
 
     target: _Target
-    stream: BinaryIO
+    stream: _Digesting
     writer: pq.ParquetWriter
 
 
@@ -151,6 +167,7 @@ class Staging:
         self._samples: list[Rejected] = []
         self._columns: dict[str, Column] = {}
         self._tally = dict(lines=0, rows=0, rejected=0, blank=0)
+        self._is_whole = False  # every file of the part is known
         # hive_partitioning takes every `key=value` folder for a column, and lets it hide the file's own
         keys = (name.partition("=")[0].lower() for name in root.parts if "=" in name)
         self._reserved = {*LINEAGE, *keys}
@@ -178,6 +195,7 @@ class Staging:
             raise StartOver(f"{self._run.name}, part {self._part}: the lines don't add up: {tally}")
         for key in list(self._held):
             self._flush(key)
+        self._is_whole = True
         while self._open:
             self._shut_oldest()
         files = sorted(self._closed, key=lambda target: target.path)
@@ -188,18 +206,19 @@ class Staging:
             self._shut(self._rejects)
             rejects = self._closed.pop()
         placed = tuple(self._placed(target) for target in files)
-        refused = self._placed(rejects).path if self._rejects else ""
-        for folder in {(self._root / path).parent for path in [*(file.path for file in placed), refused] if path}:
+        refused = self._placed(rejects) if self._rejects else File("", "", 0, 0, ())
+        for folder in {(self._root / path).parent for path in [*(file.path for file in placed), refused.path] if path}:
             disk.sync(folder)
         return Staged(
             self._part,
             placed,
-            refused,
+            refused.path,
             self._landed.bytes,
             self._landed.sha256,
             **tally,
             columns=tuple(self._columns.values()),
             samples=tuple(self._samples),
+            rejects_sha256=refused.sha256,
         )
 
     def drop(self) -> None:
@@ -260,7 +279,7 @@ class Staging:
     def _writer(self, path: str, day: str, layout: Layout, schema: pa.Schema) -> _Open:
         hidden = self._root / temporary(path)
         disk.make_folder(hidden.parent)
-        stream = hidden.open("wb", buffering=1 << 17)
+        stream = _Digesting(hidden)
         writer = pq.ParquetWriter(stream, schema, **FORMAT)
         said = _footer(self._run, self._scope, self._part, self._generation, layout)
         writer.add_key_value_metadata({FOOTER: said})
@@ -294,18 +313,20 @@ class Staging:
     def _shut(self, file: _Open) -> None:
         whole = {**self._tally, "bytes": self._landed.bytes, "sha256": self._landed.sha256}
         whole["columns"] = [_spelled(column) for column in self._columns.values()]
-        whole["files"] = sum(self._numbers.values())
+        whole |= {"files": sum(self._numbers.values()), "is_whole": self._is_whole, "dated": file.target.dated}
         file.writer.add_key_value_metadata({TALLIES: orjson.dumps(whole)})
         file.writer.close()
         file.stream.flush()
         disk.sync(file.target.temporary)
         file.stream.close()
+        file.target.sha256 = file.stream.digest.hexdigest()
         self._closed.append(file.target)
 
     def _placed(self, target: _Target) -> File:
         size = target.temporary.stat().st_size
         target.temporary.replace(self._root / target.path)
-        return File(target.path, target.date, target.rows, size, target.layout.columns, target.dated)
+        columns, digest = target.layout.columns, target.sha256
+        return File(target.path, target.date, target.rows, size, columns, target.dated, digest)
 
     def _reject(self, rejected: Sequence[Rejected]) -> None:
         if self._rejects is None:
