@@ -57,7 +57,7 @@ def form(values: list[Any], guide: Type, known: Type, prior: pa.DataType | None,
         raise TooSlow  # only the slow way writes JSON text
     match kind:
         case "text":
-            return _text(guide)
+            return arrow(guide) if guide.kind == "timestamp" else pa.string()
         case "bool":
             return pa.bool_()
         case "number":
@@ -73,12 +73,6 @@ def _kind(value: Any) -> str:
     if isinstance(value, (Whole, Fraction)):
         return "number"
     return {str: "text", bool: "bool", list: "list", dict: "dict"}.get(type(value), "deep")
-
-
-def _text(guide: Type) -> pa.DataType:
-    if guide.kind in ("bool", "double", "decimal"):
-        raise TooSlow
-    return arrow(guide) if guide.kind == "timestamp" else pa.string()
 
 
 def _number(values: Sequence[str], guide: Type, known: Type) -> pa.DataType:

@@ -118,6 +118,8 @@ def _strings(array: pa.Array, guide: Type) -> Settled:
             return Settled(array, STRING, _unlike(array, lambda text: date_in(text) is not None))
     if guide.kind == "timestamp":
         return _spelled_times(array)
+    if guide.kind in ("bool", "double", "decimal"):  # a number in quotes, perhaps
+        return Settled(array, STRING, _some(array.is_valid()))
     return Settled(array, STRING)
 
 
