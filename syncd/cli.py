@@ -73,7 +73,7 @@ def run(context: typer.Context) -> None:
     from syncd.daemon import Daemon
     from syncd.progress import Nobody
 
-    with opened(context, Nobody()) as (house, _):
+    with opened(context, Nobody(), stopped=lambda number: 0) as (house, _):
         Daemon(house).run()
 
 
@@ -307,8 +307,10 @@ def order(context: typer.Context, verb: str, names: list[str], *, accept_rejecte
 
 
 @contextmanager
-def opened(context: typer.Context, watch: Watch) -> Iterator[tuple[House, list[int]]]:
-    """The house with its lock held, and the signals that have come. A stop leaves with 128 + its number."""
+def opened(
+    context: typer.Context, watch: Watch, stopped: Callable[[int], int] = lambda number: 128 + number
+) -> Iterator[tuple[House, list[int]]]:
+    """The house with its lock held, and the signals that have come; `stopped` gives a stop's exit code."""
     from syncd import log
     from syncd.assemble import open_house
     from syncd.daemon import stoppable
@@ -316,12 +318,12 @@ def opened(context: typer.Context, watch: Watch) -> Iterator[tuple[House, list[i
 
     log.set_up(context.obj.log_format)
     stop = threading.Event()
-    with stoppable(stop) as came:
+    with stoppable(stop, stopped) as came:
         try:
             with open_house(context.obj.settings(), watch, stop) as house:
                 yield house, came
         except Stopped:
-            raise typer.Exit(128 + came[0]) from None
+            raise typer.Exit(stopped(came[0])) from None
 
 
 def exit_code(house: House, outcomes: Sequence[Outcome]) -> int:

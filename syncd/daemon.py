@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -24,6 +25,7 @@ from syncd.orders import work_off
 from syncd.sync import End, Outcome, Stopped, one_pass
 
 TICK_S = 1.0
+GRACE_S = 4.0  # for a stop; who still waits for an answer then is cut off, which costs a repeat and no more
 SWEEP_EVERY = timedelta(hours=12)
 
 log = structlog.get_logger()
@@ -114,19 +116,33 @@ def once(house: House) -> list[Outcome]:
 
 
 @contextmanager
-def stoppable(stop: threading.Event) -> Iterator[list[int]]:
-    """SIGTERM and SIGINT set `stop`; a second one means now. Yields the list of the signals that came."""
+def stoppable(stop: threading.Event, stopped: Callable[[int], int]) -> Iterator[list[int]]:
+    """SIGTERM and SIGINT set `stop`; a second one means now, and so does the end of the grace.
+
+    `stopped`: the exit code for a signal's number. Yields the list of the signals that came.
+    """
     came: list[int] = []
+    waiting: list[threading.Timer] = []
+
+    def leave(number: int) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(stopped(number))
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         came.append(number)
         if len(came) > 1:
-            os._exit(128 + number)
+            leave(number)
         stop.set()
+        waiting.append(threading.Timer(GRACE_S, leave, [number]))
+        waiting[0].daemon = True
+        waiting[0].start()
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield came
     finally:
+        for timer in waiting:
+            timer.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)

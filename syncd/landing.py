@@ -20,6 +20,7 @@ from syncd.model import Landed, Part, Run, Source
 from syncd.names import file_name
 
 BLOCK = 1 << 20  # bytes
+DOUBTED = ".damaged"
 LIST = "parts.json"  # can't be a part: those have an ending of their own
 
 
@@ -70,9 +71,16 @@ class Landing:
         return landed(self.path(run, part))
 
     def doubt(self, run: Run, part: str) -> None:
-        """Put damaged bytes beside, so that the part is fetched again and nothing is thrown away."""
+        """Put bytes beside, so that the part is fetched again and nothing is thrown away."""
         path = self.path(run, part)
-        path.replace(path.with_suffix(".damaged"))
+        path.replace(path.with_suffix(DOUBTED))
+
+    def take_back(self, run: Run) -> list[str] | None:
+        """Doubted bytes back in their place, for the vendor has no better ones: the run's parts if all are here."""
+        for doubted in self._folder(run).glob(f"*{DOUBTED}"):
+            if not (path := doubted.with_suffix(".part")).exists():
+                doubted.replace(path)
+        return self.parts(run)
 
     def forget(self, run: Run) -> None:
         """Remove the run's bytes."""

@@ -69,6 +69,8 @@ def retry(mirror: Mirror, order: Order) -> list[End]:
     rows = [row for row in mirror.state.runs(order.source) if row["run"] == order.run]
     accept = bool(order.details.get("accept_rejected"))
     for row in rows:
+        if row["state"] == SET_ASIDE:
+            begin_anew(mirror, run_of(row), accept_rejected=accept)
         mirror.state.record(run_of(row), state=FOUND, error="", hint="", accept_rejected=accept)
         log.info("run_retried", run=f"{order.source}/{order.run}", accept_rejected=accept)
     try:
@@ -76,6 +78,14 @@ def retry(mirror: Mirror, order: Order) -> list[End]:
     except ConfigError as error:  # it waits as found, for a pass that is let in
         log.error("run_waits", run=f"{order.source}/{order.run}", error=str(error), hint=error.hint)
         return [End(run_of(row), "waits", error) for row in rows]
+
+
+def begin_anew(mirror: Mirror, run: Run, *, accept_rejected: bool) -> None:
+    """Have every part staged again, and those with rejected lines fetched again: the vendor may have mended them."""
+    for staged in mirror.state.checkpoints(run).values():
+        if staged.rejected and not accept_rejected:  # accepted are the lines that the operator was shown
+            mirror.landing.doubt(run, staged.part)
+    mirror.state.forget_staged(run)
 
 
 def replay(mirror: Mirror, order: Order) -> list[End]:

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Protocol, TypeVar
@@ -48,7 +48,11 @@ class Stopped(Exception):
 
 
 class Gone(Exception):
-    """The vendor has deleted the files of this run."""
+    """The vendor has deleted the files of this run, when it says so."""
+
+    def __init__(self, at: datetime) -> None:
+        super().__init__(at)
+        self.at = at
 
 
 @dataclass(frozen=True)
@@ -263,15 +267,14 @@ def try_to_load(mirror: Mirror, run: Run) -> End:
         return End(run, "loaded")
     except BadRun as error:
         mirror.state.record(run, state=SET_ASIDE, error=str(error), hint=error.hint)
-        mirror.state.forget_staged(run)
         log.error("run_set_aside", run=run.name, error=str(error), hint=error.hint)
         return End(run, "set_aside", error)
     except TryAgain as error:
         mirror.state.record(run, state=FOUND, error=str(error), hint=error.hint)
         log.warning("run_waits", run=run.name, error=str(error), hint=error.hint)
         return End(run, "waits", error)
-    except Gone:
-        return expire(mirror, run)
+    except Gone as gone:
+        return expire(mirror, replace(run, expires_at=gone.at))
     finally:
         mirror.watch.end(run)
 
@@ -306,13 +309,23 @@ def land(mirror: Mirror, run: Run) -> list[str]:
     if here is not None:
         mirror.watch.begin(run, len(here), 0)
         return here
+    try:
+        return fetch(mirror, run)
+    except (Gone, BadRun):
+        if here := mirror.landing.take_back(run):  # what was doubted is more than what the vendor has
+            return here
+        raise
+
+
+def fetch(mirror: Mirror, run: Run) -> list[str]:
+    """Bring home the parts that aren't here; the names of all. Gone, BadRun: the vendor has them no more."""
     past_its_promise = mirror.clock() >= run.expires_at
     try:
         parts = mirror.source.parts(run)
     except BadRun as error:
-        raise Gone if past_its_promise else error from error
+        raise Gone(run.expires_at) if past_its_promise else error from error
     if past_its_promise and parts and all(part.expires_at <= mirror.clock() for part in parts):
-        raise Gone
+        raise Gone(max(part.expires_at for part in parts))
     mirror.landing.note(run, parts)
     mirror.watch.begin(run, len(parts), sum(part.size or 0 for part in parts))
     each_done(mirror.fetchers, partial(land_part, mirror, run), parts)
@@ -329,12 +342,14 @@ def land_part(mirror: Mirror, run: Run, part: Part) -> None:
 
     def attempt() -> Landed:
         nonlocal part
+        if mirror.stop.is_set():
+            raise Stopped
         try:
             return mirror.landing.land(mirror.source, run, part, progress)
         except LinkExpired as error:
             part = next((one for one in mirror.source.parts(run) if one.name == part.name), part)
             if part.expires_at <= mirror.clock():  # even the fresh link is dead
-                raise Gone from error
+                raise Gone(part.expires_at) from error
             raise TryAgain(str(error), hint=error.hint) from error
 
     landed = mirror.patience(attempt)
@@ -429,7 +444,7 @@ def expire(mirror: Mirror, run: Run) -> End:
         hint=f"order the period again at the vendor: a once export of {run.scope} from {run.start:%Y-%m-%dT%H:%M:%SZ}"
         f" to {run.end:%Y-%m-%dT%H:%M:%SZ}",
     )
-    noted = mirror.state.record(run, state=EXPIRED, error=str(error), hint=error.hint)
+    noted = mirror.state.record(run, state=EXPIRED, expires_at=run.expires_at, error=str(error), hint=error.hint)
     seen_alive = noted["found_at"] < run.expires_at
     log.log(40 if seen_alive else 20, "run_expired", run=run.name, seen_alive=seen_alive, hint=error.hint)
     return End(run, "expired", error if seen_alive else None)

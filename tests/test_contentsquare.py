@@ -21,7 +21,7 @@ from syncd.model import NEVER, Run, Source
 from syncd.retry import Patience, Patient
 from syncd.sandbox.contentsquare import Sandbox
 from syncd.sources.contentsquare import Contentsquare
-from syncd.sources.contentsquare.api import Field, NewExport
+from syncd.sources.contentsquare.api import Field, Forbidden, NewExport
 from tests.sandbox_fixture import running
 from tests.source_contract import SourceContract
 
@@ -404,8 +404,8 @@ def test_a_second_401_is_a_refusal() -> None:
         (refusal(502, html="<h1>Bad gateway</h1>"), TryAgain),
         (refusal(400, json={"errorMessage": "Concurrency limit reached"}), TryAgain),
         (refusal(403, json={"errorMessage": "Too many concurrent requests"}), TryAgain),
-        (refusal(403, json={"errorMessage": "Forbidden"}), ConfigError),
-        (refusal(403), ConfigError),
+        (refusal(403, json={"errorMessage": "Forbidden"}), Forbidden),
+        (refusal(403), Forbidden),
         (refusal(200, json={"success": False, "errorMessage": "Oops"}), TryAgain),
         (refusal(200, html="<h1>Log in</h1>"), TryAgain),
         (refusal(200, json={"payload": {"no": "list"}}), TryAgain),

@@ -179,7 +179,8 @@ def _refusal(response: httpx.Response) -> LinkExpired | TryAgain:
     if status in (400, 403) and says_busy(said):
         return TryAgain(f"{host}: too many requests at once (HTTP {status})", after=after)
     if status in (401, 403, 404, 410) or (status == 400 and EXPIRED.search(said)):
-        return LinkExpired(f"{host}: the link of a file works no longer (HTTP {status})")
+        hint = "it is tried again with a new link, for as long as the vendor promises the file"
+        return LinkExpired(f"{host}: the link of a file works no longer (HTTP {status})", hint=hint)
     return TryAgain(f"{host} answers a file request with HTTP {status}", after=after)
 
 

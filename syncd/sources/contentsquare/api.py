@@ -38,6 +38,10 @@ FINISHED = "exports/successful-runs"
 MOST_TOKENS = 10  # tried for one request: a token that lives for a few requests may be used up by others
 
 
+class Forbidden(ConfigError):
+    """These credentials may not read that (403)."""
+
+
 class Refused(TryAgain):
     """The API knows no such thing (404) or takes no such request (400): of a page it means the end of the list."""
 
@@ -133,13 +137,14 @@ class Api:
         return Walk(fetch, lambda run: run.id, Paging())
 
     def export_run(self, job: str, run: str) -> JobRun:
-        """One run with its files. BadRun: the vendor has it no more."""
+        """One run with its files. BadRun: the vendor has it no more, or won't give it to us."""
         try:
             return JobRun.read(one(self._send("GET", f"exports/{safe(job)}/runs/{safe(run)}")))
-        except Refused as error:
-            if error.status != 404:
-                raise
-            raise BadRun(f"the vendor has no run {run} of job {job} any more", hint="order its period again") from error
+        except (Refused, Forbidden) as error:  # of this one run: the lists were ours to read
+            if isinstance(error, Refused) and error.status == 404:
+                message = f"the vendor has no run {run} of job {job} any more"
+                raise BadRun(message, hint="order its period again") from error
+            raise BadRun(str(error), hint="see the run in the vendor's console, or order its period again") from error
 
     def exportable_fields(self, scope: str) -> list[ExportableField]:
         """What may be exported of a scope; types are not told."""
@@ -237,7 +242,7 @@ class Api:
         if response.is_success or response.has_redirect_location:
             return TryAgain(f"{message}, which is no API answer", hint=self._login.check_url(), after=after)
         if status == 403:
-            return ConfigError(
+            return Forbidden(
                 message, hint=f"source {self._login.source}: may these credentials read exports, and of this project?"
             )
         if status == 404 and answer is None:
