@@ -70,11 +70,11 @@ def syncd(
 @app.command()
 def run(context: typer.Context) -> None:
     """The daemon: a pass over each source at its poll_interval, until SIGTERM."""
-    from syncd.daemon import Daemon
-    from syncd.progress import Nobody
+    from syncd import log
+    from syncd.duty import on_duty
 
-    with opened(context, Nobody(), stopped=lambda number: 0) as (house, _):
-        Daemon(house).run()
+    log.set_up(context.obj.log_format)
+    on_duty(context.obj.settings)
 
 
 @app.command()

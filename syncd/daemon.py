@@ -34,13 +34,13 @@ log = structlog.get_logger()
 class Daemon:
     """Runs passes side by side, one a source at a time."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, *, is_start: bool = True) -> None:
         self._house = house
         self._due: dict[str, datetime | None] = dict.fromkeys(house.mirrors)  # None: at once
         self._swept: dict[str, datetime] = {}
         self._running: dict[str, Future[Outcome]] = {}
         self._orders: Future[list[End]] | None = None  # what other commands left for us, under way
-        self._untried = set(house.mirrors)  # sources whose first pass has not ended
+        self._untried = set(house.mirrors if is_start else ())  # sources whose first pass has not ended
         self._welcome = False  # whether some source has not refused us at its first pass
 
     def run(self, on_tick: Callable[[], None] = lambda: None) -> None:

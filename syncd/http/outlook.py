@@ -1,0 +1,234 @@
+"""What the page and the metrics show of the catalogue and the state: read when one of them has changed, kept small.
+
+A reading of a long history costs a second, so it is made at most so often that it takes a twentieth of a core, and
+never by the loop; nothing of the history itself is kept between two readings.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from syncd import ledger
+from syncd.assemble import House
+from syncd.gaps import COVERED, Gap, is_lost
+from syncd.ledger import Seen
+from syncd.state import EXPIRED, SET_ASIDE
+
+DAYS = 28  # of the calendar
+RECENT, LISTED = 25, 50  # rows
+SHARE = 20  # a reading that took a second holds for at least 20
+LONGEST_S = 15.0  # what has happened is seen by then
+GROWS_OLD_S = 300.0  # a period becomes late without any file changing
+DISK_EVERY_S = 600.0
+
+# what a day of the calendar may be, worst first
+STATES = {
+    "set_aside": "set aside",
+    "failed": "failed",
+    "missing": "missing",
+    "expired": "expired",
+    "late": "late",
+    "waiting": "waiting for you",
+    "carried": "on its way",
+    "gone": "expired before syncd saw it",
+    "covered": "brought by another job",
+    "loaded": "loaded",
+}
+
+
+class Day(NamedTuple):
+    """One day of one job."""
+
+    date: date
+    state: str  # of STATES, the worst of its periods; "" when nothing was expected
+    told: str  # in words
+
+
+class Line(NamedTuple):
+    """One job of the calendar; days newest first."""
+
+    source: str
+    scope: str
+    job: str
+    days: list[Day]
+
+
+class Disk(NamedTuple):
+    """Bytes."""
+
+    free: int
+    total: int
+    used: Mapping[str, int]  # by what for
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """All that is shown; instants carry UTC."""
+
+    at: datetime
+    status: dict[str, Any]  # as `syncd status --json` has it
+    gaps: list[Gap]  # without those that other jobs cover
+    calendar: list[Line]
+    recent: list[dict[str, Any]]  # runs, youngest first
+    set_aside: list[dict[str, Any]]
+    rejecting: list[dict[str, Any]]  # loaded runs with rejected lines, youngest first
+    warnings: list[str]
+    disk: Disk
+
+
+class Lookout:
+    """Looks when asked, and no more often than it must. Any thread."""
+
+    def __init__(self, house: House, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._house, self._clock = house, clock
+        self._reading = threading.Lock()
+        self._last: Outlook | None = None
+        self._key: object = None
+        self._read_at = self._cost_s = 0.0
+        self._used: Mapping[str, int] = {}
+        self._used_at = -DISK_EVERY_S
+
+    def __call__(self) -> Outlook:
+        """What is to be seen now. SyncdError: the catalogue or the state can't be read."""
+        key, last = self._stamps(), self._last
+        age = time.monotonic() - self._read_at
+        rests = age < min(SHARE * self._cost_s, LONGEST_S)
+        if last is None or (not rests and (key != self._key or age > GROWS_OLD_S)):
+            self._read(key, wait=last is None)
+        assert self._last
+        return aged(self._last, self._clock())
+
+    def _read(self, key: object, *, wait: bool) -> None:
+        if not self._reading.acquire(blocking=wait):
+            return  # somebody does; what we have is good enough
+        try:
+            began = time.monotonic()
+            house = self._house
+            seen = ledger.look_at(house.lake, house.state, house.settings.sources)
+            self._last = derived(seen, house.settings.sources, self._clock(), self._disk())
+            self._key, self._read_at = key, time.monotonic()
+            self._cost_s = self._read_at - began
+        finally:
+            self._reading.release()
+
+    def _stamps(self) -> object:
+        """Another value when the catalogue or the state has changed."""
+        root = self._house.settings.data_dir
+        return tuple(stamp(root / name) for name in ("warehouse.duckdb", "state.sqlite", "state.sqlite-wal"))
+
+    def _disk(self) -> Disk:
+        root = self._house.settings.data_dir
+        if time.monotonic() - self._used_at > DISK_EVERY_S:
+            self._used = {name: size_of(root / name) for name in ("lake", "landing")}
+            self._used_at = time.monotonic()
+        usage = shutil.disk_usage(root)
+        return Disk(usage.free, usage.total, self._used)
+
+
+def stamp(path: Path) -> object:
+    """Another value for each content of a file; None: it isn't there."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files under a folder, as far as they stay while we look."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += (Path(parent) / name).stat().st_size
+            except FileNotFoundError:
+                continue
+    return total
+
+
+def derived(seen: Seen, names: Iterable[str], now: datetime, disk: Disk) -> Outlook:
+    """The little that is shown of all that was seen."""
+    gaps = ledger.gaps(seen, now)
+    youngest = sorted(
+        seen.runs, key=lambda run: run["loaded_at"] or run["found_at"] or run["completed_at"], reverse=True
+    )
+    return Outlook(
+        at=now,
+        status=ledger.status(seen, names, now),
+        gaps=[gap for gap in gaps if gap.state != COVERED],
+        calendar=calendar(seen.runs, gaps, now.date()),
+        recent=youngest[:RECENT],
+        set_aside=[run for run in youngest if run["state"] == SET_ASIDE][:LISTED],
+        rejecting=[run for run in youngest if run["state"] == "loaded" and run["rejected"]][:RECENT],
+        warnings=ledger.overlaps(seen.jobs),
+        disk=disk,
+    )
+
+
+def aged(outlook: Outlook, now: datetime) -> Outlook:
+    """The same some time later: what is counted from now is counted anew."""
+    status = dict(outlook.status)
+    passed_s = (now - outlook.at).total_seconds()
+    status["sources"] = {
+        name: source
+        | {
+            "slack_hours": left if (left := source["slack_hours"]) is None else round(left - passed_s / 3600, 2),
+            "scopes": {
+                scope: fresh | {"age": fresh["age"] if fresh["age"] is None else fresh["age"] + passed_s}
+                for scope, fresh in source["scopes"].items()
+            },
+        }
+        for name, source in outlook.status["sources"].items()
+    }
+    return replace(outlook, at=now, status=status)
+
+
+def calendar(runs: Iterable[Mapping[str, Any]], gaps: Sequence[Gap], today: date) -> list[Line]:
+    """The last DAYS days of every job that had a period in them."""
+    days = [today - timedelta(days=back) for back in range(DAYS)]
+    seen: dict[tuple[str, str, str], dict[date, dict[str, set[datetime]]]] = {}
+
+    def note(key: tuple[str, str, str], start: datetime, end: datetime, state: str) -> None:
+        first, last = max(start.date(), days[-1]), min((end - timedelta(seconds=2)).date(), today)
+        for number in range((last - first).days + 1):
+            day = seen.setdefault(key, {}).setdefault(first + timedelta(days=number), {})
+            day.setdefault(state, set()).add(start)
+
+    given_up = {(gap.source, gap.job, gap.period_start) for gap in gaps}
+    for run in runs:
+        state, period = shown_as(run), (run["period_start"], run["period_end"])
+        if state and (run["source"], run["job"], period[0]) not in given_up:
+            note((run["source"], run["scope"], run["job"]), *period, state)
+    for gap in gaps:
+        state = "gone" if gap.state == EXPIRED and not gap.needs_you else gap.state
+        note((gap.source, gap.scope, gap.job), gap.period_start, gap.period_end, state)
+    return [Line(*key, [day_of(day, found.get(day, {})) for day in days]) for key, found in sorted(seen.items())]
+
+
+def shown_as(run: Mapping[str, Any]) -> str:
+    """The state of a run in the calendar; "" for one whose place another took."""
+    match run["state"]:
+        case "superseded":
+            return ""
+        case "expired":
+            return "expired" if is_lost(run) else "gone"
+        case "found" | "staging" | "asked":
+            return "carried"
+        case state:
+            return str(state)
+
+
+def day_of(day: date, found: Mapping[str, set[datetime]]) -> Day:
+    """A day by its worst period, with all of them counted."""
+    counts = {state: len(found[state]) for state in STATES if state in found}
+    if sum(counts.values()) == 1:
+        return Day(day, next(iter(counts)), STATES[next(iter(counts))])
+    return Day(day, next(iter(counts), ""), ", ".join(f"{count} {STATES[state]}" for state, count in counts.items()))

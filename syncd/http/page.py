@@ -1,0 +1,70 @@
+"""The status page: rendered here, whole at every look; all text is escaped, whoever wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from syncd import show
+from syncd.http.outlook import DAYS, STATES, Outlook
+from syncd.vitals import Carried
+
+HERE = Path(__file__).parent
+KINDS = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
+STATIC = {f"/{name}": ((HERE / name).read_bytes(), kind) for name, kind in KINDS.items()}
+# a state is never told by colour alone
+MARKS = dict(zip(STATES, "‖✕?†…!↓·=✓", strict=True)) | {"": ""}
+
+shapes = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+shapes.filters |= {
+    "minute": show.minute,
+    "ago": show.ago,
+    "size": show.size,
+    "number": lambda count: f"{count or 0:,}",
+    "period": lambda run: show.period(run["period_start"], run["period_end"]),
+}
+
+
+def page(seen: Outlook, carried: Sequence[Carried]) -> str:
+    """The whole page."""
+    return shapes.get_template("page.html").render(
+        seen=seen,
+        carried=carried,
+        troubles=troubles(seen),
+        marks=MARKS,
+        words=STATES,
+        days=DAYS,
+        took=took,
+        slack=slack,
+    )
+
+
+def troubles(seen: Outlook) -> list[tuple[str, str, str]]:
+    """What needs a person: what it is about, what is wrong, what to do. The most urgent first."""
+    found = [
+        (name, source["error"], source["hint"] or "")
+        for name, source in seen.status["sources"].items()
+        if source["error"]
+    ]
+    found += [(f"{run['source']}/{run['run']}", run["error"], run["hint"] or "") for run in seen.set_aside]
+    for gap in seen.gaps:
+        if gap.needs_you and gap.state != "set_aside":
+            about = f"{gap.source}, job {gap.job}, {show.period(gap.period_start, gap.period_end)}"
+            reason, _, hint = gap.detail.partition("; ")
+            found.append((about, f"{gap.state}: {reason}", hint))
+    return found
+
+
+def took(run: dict[str, Any]) -> str:
+    """From the vendor's completion to readers."""
+    return show.ago((run["loaded_at"] - run["completed_at"]).total_seconds()) if run["loaded_at"] else ""
+
+
+def slack(hours: float | None) -> tuple[str, str]:
+    """How long until a file dies, and how that is."""
+    if hours is None:
+        return "nothing is waiting", "good"
+    return show.ago(max(hours, 0) * 3600), "bad" if hours < 12 else "near" if hours < 48 else ""
