@@ -17,6 +17,7 @@ import structlog
 
 from syncd.destinations.lake import Lake
 from syncd.errors import ConfigError, TryAgain
+from syncd.fetch import room_for
 from syncd.landing import Landing
 from syncd.model import Source
 from syncd.retry import Patience, Patient
@@ -101,27 +102,35 @@ def open_house(settings: Settings, watch: Watch, stop: threading.Event) -> Itera
 
 def usable(root: Path) -> Path:
     """`root`, made where it is missing; ConfigError when syncd can't write there."""
-    try:
+    probe = root / ".syncd-probe"
+    with ours(root):
         root.mkdir(parents=True, exist_ok=True)
-        probe = root / ".syncd-probe"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        if error.errno == 28:  # no space left
-            raise TryAgain(
-                f"data_dir {root}: the disk is full", hint="free some space; it goes on by itself"
-            ) from error
-        raise ConfigError(
-            f"data_dir {root} can't be used: {error.strerror}",
-            hint=f"chown it to the user that runs syncd: {user()}",
-        ) from error
+        try:
+            probe.write_bytes(bytes(4096))
+        finally:
+            probe.unlink(missing_ok=True)
     return root
+
+
+@contextmanager
+def ours(root: Path) -> Iterator[None]:
+    """What the disk refuses inside, as what to do about it."""
+    try:
+        with room_for(f"data_dir {root}", root):
+            yield
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ConfigError(f"data_dir {root} is no folder", hint="name another one under data_dir") from error
+    except OSError as error:
+        hint = f"chown it, and all that is in it, to the user that runs syncd: {user()}"
+        raise ConfigError(f"data_dir {root} can't be used: {error.filename}: {error.strerror}", hint=hint) from error
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[IO[str]]:
     """Hold data_dir for this process; TryAgain when another holds it. The kernel lets go when we die."""
-    with path.open("a+") as lock:
+    with ours(path.parent):
+        lock = path.open("a+")
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -131,9 +140,10 @@ def locked(path: Path) -> Iterator[IO[str]]:
                 f"another syncd works on {path.parent} (process {holder})",
                 hint="stop it first, or leave the work to it: one data_dir has one daemon",
             ) from error
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+        with ours(path.parent):
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
         yield lock
 
 

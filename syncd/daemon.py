@@ -20,7 +20,7 @@ from types import FrameType
 import structlog
 
 from syncd.assemble import House
-from syncd.errors import ConfigError
+from syncd.errors import ConfigError, TryAgain
 from syncd.orders import work_off
 from syncd.sync import End, Outcome, Stopped, one_pass
 
@@ -66,11 +66,10 @@ class Daemon:
             if future.done():
                 del self._running[name]
                 self._take_in(name, future)
-        if self._orders and self._orders.done():
-            self._orders.result()  # only a bug or a stop comes out
-            self._orders = None
-        if self._orders is None and (orders := self._house.state.orders()):
-            self._orders = passes.submit(work_off, self._house, orders)
+        try:
+            self._take_orders(passes)
+        except TryAgain as error:  # a full disk, say: they stay in the state
+            log.warning("orders_wait", error=str(error), hint=error.hint)
         for name, due in self._due.items():
             if name not in self._running and (due is None or due <= now):
                 sweep = now - self._swept.get(name, datetime.min.replace(tzinfo=now.tzinfo)) >= SWEEP_EVERY
@@ -78,6 +77,13 @@ class Daemon:
                 self._running[name] = passes.submit(one_pass, self._house.mirrors[name], sweep=sweep)
                 if sweep:
                     self._swept[name] = now
+
+    def _take_orders(self, passes: ThreadPoolExecutor) -> None:
+        if self._orders and self._orders.done():
+            done, self._orders = self._orders, None
+            done.result()  # what an order couldn't write down, a bug or a stop
+        if self._orders is None and (orders := self._house.state.orders()):
+            self._orders = passes.submit(work_off, self._house, orders)
 
     def _take_in(self, name: str, future: Future[Outcome]) -> None:
         try:

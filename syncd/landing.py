@@ -15,7 +15,7 @@ from pathlib import Path
 
 import orjson
 
-from syncd.fetch import land, landed
+from syncd.fetch import land, landed, room_for
 from syncd.model import Landed, Part, Run, Source
 from syncd.names import file_name
 
@@ -37,13 +37,14 @@ class Landing:
     def note(self, run: Run, parts: Sequence[Part]) -> None:
         """Write down which parts the run has, durably, before the first byte comes."""
         folder = self._folder(run)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         torn = folder / f"{LIST}.partial"
-        with torn.open("wb") as out:
-            out.write(orjson.dumps({"run": asdict(run), "parts": [part.name for part in parts]}))
-            out.flush()
-            os.fsync(out.fileno())
-        torn.replace(folder / LIST)
+        with room_for(run.name, folder):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with torn.open("wb") as out:
+                out.write(orjson.dumps({"run": asdict(run), "parts": [part.name for part in parts]}))
+                out.flush()
+                os.fsync(out.fileno())
+            torn.replace(folder / LIST)
 
     def parts(self, run: Run) -> list[str] | None:
         """The names of the run's parts when every one is here, else None."""

@@ -10,16 +10,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from syncd.errors import SyncdError, TryAgain
 from syncd.model import Column, Failure, File, Rejected, Run, Staged
 from syncd.types import Type
+
+log = structlog.get_logger()
 
 
 class Instant(sa.TypeDecorator[datetime]):
@@ -80,6 +84,10 @@ PASSES = sa.Table(
     *(sa.Column(name, Instant) for name in ("ended_at", "swept_at")),
     *(sa.Column(name, sa.Text) for name in ("error", "hint")),
 )
+DISK = {
+    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM),
+    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM),
+}
 FOUND, STAGING, EXPIRED, SET_ASIDE = "found", "staging", "expired", "set_aside"
 
 
@@ -255,33 +263,66 @@ class State:
 
 
 def open_state(path: Path) -> State:
-    """The state at `path`, in today's shape. A corrupt file is put aside: it can be lost without loss."""
+    """The state at `path`, in today's shape. What is none, or damaged, is put aside: it can be lost without loss."""
     engine = _engine(path)
     try:
-        _migrate(engine)
-    except OperationalError as error:
-        engine.dispose()
-        raise TryAgain(f"{path}: {error.orig}", hint="check the disk and the rights of data_dir") from error
-    except DatabaseError:  # "file is not a database", "malformed"
+        with _usable(path):
+            _migrate(engine)
+            with engine.connect() as connection:
+                _prove(connection)
+    except Unusable as error:
         engine.dispose()
         aside = path.with_name(f"{path.name}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
         path.rename(aside)
         for left in (f"{path.name}-wal", f"{path.name}-shm"):
             path.with_name(left).unlink(missing_ok=True)
+        log.warning("state_put_aside", path=str(path), error=str(error), kept_as=str(aside))
         engine = _engine(path)
-        _migrate(engine)
+        with _usable(path):
+            _migrate(engine)
     return State(engine)
 
 
 def read_state(path: Path) -> State | None:
-    """The state for looking only; None when there is none yet."""
+    """The state for looking only; None when there is none yet, or none that can be read."""
     if not path.exists():
         return None
-    engine = sa.create_engine(
-        "sqlite://", creator=lambda: sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-    )
-    with engine.connect() as connection:
-        return State(engine) if sa.inspect(connection).has_table("passes") else None
+    for how in ("mode=ro", "mode=ro&immutable=1"):  # the latter needs nothing beside the file: for a full disk
+        uri = f"{path.resolve().as_uri()}?{how}"
+        engine = sa.create_engine("sqlite://", creator=partial(sqlite3.connect, uri, uri=True))
+        try:
+            with _usable(path), engine.connect() as connection:
+                if not sa.inspect(connection).has_table("passes"):
+                    return None
+                _prove(connection)
+            return State(engine)
+        except Unusable:
+            return None
+        except TryAgain:
+            if "immutable" in how:
+                raise
+    return None
+
+
+class Unusable(Exception):
+    """This file is no state of ours, or a damaged one."""
+
+
+@contextmanager
+def _usable(path: Path) -> Iterator[None]:
+    """Unusable, or TryAgain where it is the disk or its rights and the file may be well."""
+    try:
+        yield
+    except DatabaseError as error:
+        if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in DISK:  # the low byte is the kind
+            raise TryAgain(f"{path}: {error.orig}", hint="check the disk and the rights of data_dir") from error
+        raise Unusable(str(error.orig)) from error
+
+
+def _prove(connection: sa.Connection) -> None:
+    found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+    if found != "ok":
+        raise Unusable(str(found))
 
 
 def _engine(path: Path) -> sa.Engine:
@@ -298,6 +339,7 @@ def _engine(path: Path) -> sa.Engine:
 def _migrate(engine: sa.Engine) -> None:
     from alembic import command
     from alembic.config import Config
+    from alembic.util import CommandError
 
     config = Config()
     here = Path(__file__).parent  # in a wheel the migrations are inside the package, in a checkout beside it
@@ -307,7 +349,10 @@ def _migrate(engine: sa.Engine) -> None:
     )
     with engine.begin() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise Unusable(f"a later syncd has shaped it: {error}") from error
 
 
 @contextmanager

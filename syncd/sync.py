@@ -228,7 +228,10 @@ def one_pass(mirror: Mirror, *, sweep: bool) -> Outcome:
     else:
         counts = Counter(end.what for end in outcome.ends)
         log.info("pass_ended", source=name, **counts, seconds=since(began))
-    mirror.state.pass_ended(name, mirror.clock(), outcome.trouble, swept=sweep and not outcome.trouble)
+    try:
+        mirror.state.pass_ended(name, mirror.clock(), outcome.trouble, swept=sweep and not outcome.trouble)
+    except TryAgain as error:  # a full disk takes not even this note: the next pass comes all the same
+        outcome.trouble = outcome.trouble or error
     return outcome
 
 

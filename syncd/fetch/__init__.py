@@ -10,8 +10,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,18 +43,25 @@ def land(open: Open, part: Part, path: Path, *, progress: Callable[[int], None] 
     """
     if path.exists():
         return landed(path)
-    try:
+    with room_for(f"part {part.name}", path.parent):
         make_folder(path.parent)
         size, digest = _complete(open, part, path, progress or (lambda size: None))
         Path(f"{path}.partial").replace(path)
         sync_folder(path.parent)
         Path(f"{path}.partial.json").unlink(missing_ok=True)
+    return Landed(str(path), size, digest)
+
+
+@contextmanager
+def room_for(what: str, folder: Path) -> Iterator[None]:
+    """A full disk inside is TryAgain."""
+    try:
+        yield
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
-        hint = f"free space on the disk of {path.parent}; it goes on by itself"
-        raise TryAgain(f"part {part.name}: the disk is full", hint=hint) from error
-    return Landed(str(path), size, digest)
+        hint = f"free space on the disk of {folder}; it goes on by itself"
+        raise TryAgain(f"{what}: the disk is full", hint=hint) from error
 
 
 def landed(path: Path) -> Landed:
