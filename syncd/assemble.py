@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -67,7 +67,9 @@ def build_lake(settings: Settings) -> Lake:
 
 
 @contextmanager
-def open_house(settings: Settings, watch: Watch, stop: threading.Event) -> Iterator[House]:
+def open_house(
+    settings: Settings, watch: Watch, stop: threading.Event, start: Callable[[Lake], None] = Lake.start
+) -> Iterator[House]:
     """Take the lock and open all. ConfigError: data_dir can't be used; TryAgain: another syncd works there."""
     if not settings.sources:
         raise ConfigError("no source is configured", hint="add a [sources.NAME] section; see config/syncd.example.toml")
@@ -75,7 +77,7 @@ def open_house(settings: Settings, watch: Watch, stop: threading.Event) -> Itera
         root = usable(settings.data_dir)
         closing.enter_context(locked(root / LOCK))
         lake = build_lake(settings)
-        lake.start()
+        start(lake)
         state = open_state(root / STATE)
         closing.callback(state.close)
         workers = closing.enter_context(ThreadPoolExecutor(settings.workers, thread_name_prefix="stage"))

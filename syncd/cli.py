@@ -21,6 +21,7 @@ from syncd.errors import ConfigError, SyncdError
 
 if TYPE_CHECKING:
     from syncd.assemble import House
+    from syncd.destinations.lake import Lake
     from syncd.settings import Settings
     from syncd.sync import Outcome, Watch
 
@@ -201,6 +202,34 @@ def replay(
 
 
 @app.command()
+def verify(
+    context: typer.Context,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Read the lake and the landed bytes anew, and prove that no row is lost or doubled."""
+    from syncd import log, show
+    from syncd import verify as verifying
+    from syncd.progress import Nobody, meter
+
+    settings = context.obj.settings()
+    log.set_up(context.obj.log_format)
+    verdict = verifying.Verdict()
+    with meter("reading", lambda: verifying.size_of(settings.data_dir)) as read:
+        if repair:
+            with opened(context, Nobody(), start=verifying.rebuilt(settings, verdict, read)) as (house, _):
+                verifying.repair(house, verdict, read)
+        else:
+            verdict = verifying.prove(settings, read)
+    if as_json:
+        show.as_json(verifying.as_answer(verdict))
+    else:
+        for line in verifying.told(verdict):
+            typer.echo(line)
+    raise typer.Exit(verdict.exit_code)
+
+
+@app.command()
 def query(
     context: typer.Context,
     sql: Annotated[str, typer.Argument(metavar="SQL")],
@@ -308,19 +337,24 @@ def order(context: typer.Context, verb: str, names: list[str], *, accept_rejecte
 
 @contextmanager
 def opened(
-    context: typer.Context, watch: Watch, stopped: Callable[[int], int] = lambda number: 128 + number
+    context: typer.Context,
+    watch: Watch,
+    stopped: Callable[[int], int] = lambda number: 128 + number,
+    *,
+    start: Callable[[Lake], None] | None = None,
 ) -> Iterator[tuple[House, list[int]]]:
     """The house with its lock held, and the signals that have come; `stopped` gives a stop's exit code."""
     from syncd import log
     from syncd.assemble import open_house
     from syncd.daemon import stoppable
+    from syncd.destinations.lake import Lake
     from syncd.sync import Stopped
 
     log.set_up(context.obj.log_format)
     stop = threading.Event()
     with stoppable(stop, stopped) as came:
         try:
-            with open_house(context.obj.settings(), watch, stop) as house:
+            with open_house(context.obj.settings(), watch, stop, start or Lake.start) as house:
                 yield house, came
         except Stopped:
             raise typer.Exit(stopped(came[0])) from None

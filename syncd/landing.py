@@ -56,8 +56,15 @@ class Landing:
 
     def run(self, source: str, id: str) -> Run | None:
         """The run as it was when it landed; None when nothing of it is here."""
+        return self._noted(self.root / source / file_name(id))
+
+    def runs(self, source: str) -> Iterator[Run]:
+        """Every run of a source of which something is here."""
+        return filter(None, map(self._noted, self._folders(source)))
+
+    def _noted(self, folder: Path) -> Run | None:
         try:
-            noted = orjson.loads((self.root / source / file_name(id) / LIST).read_bytes())["run"]
+            noted = orjson.loads((folder / LIST).read_bytes())["run"]
         except (OSError, orjson.JSONDecodeError, KeyError):
             return None
         instants = {key: datetime.fromisoformat(noted[key]) for key in ("start", "end", "completed_at", "expires_at")}

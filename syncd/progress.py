@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import structlog
+
 from syncd.model import Run
+
+LOG_EVERY_S = 10.0
+log = structlog.get_logger()
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -56,6 +63,34 @@ class Bars:
         with self._lock:
             if (bar := self._bars.pop(run.name, None)) is not None:
                 self._progress.remove_task(bar)
+
+
+@contextmanager
+def meter(doing: str, total: Callable[[], int]) -> Iterator[Callable[[int], None]]:
+    """Takes the sizes of what was read: a bar of `total` bytes on a terminal, a log line now and then elsewhere."""
+    if not sys.stderr.isatty():
+        yield _logged(doing)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task(doing, total=total())
+        yield lambda size: progress.advance(bar, size)
+
+
+def _logged(doing: str) -> Callable[[int], None]:
+    done, due = 0, time.monotonic() + LOG_EVERY_S
+
+    def advance(size: int) -> None:
+        nonlocal done, due
+        done += size
+        if time.monotonic() >= due:
+            due = time.monotonic() + LOG_EVERY_S
+            log.info("progress", doing=doing, bytes=done)
+
+    return advance
 
 
 @contextmanager

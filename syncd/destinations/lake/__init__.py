@@ -6,7 +6,7 @@ The rename of the catalogue is the one commit point; everything else here is rep
 # ruff: noqa: S608 - names are ours, values are bound
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,10 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from syncd.destinations.lake import disk
-from syncd.destinations.lake.catalogue import REPAIR, Catalogue, columns_of, forget_torn, publication, reading, utc
+from syncd.destinations.lake.catalogue import (
+    REPAIR,
+    Catalogue,
+    columns_of,
+    forget_torn,
+    publication,
+    put_aside,
+    reading,
+    utc,
+)
 from syncd.destinations.lake.commit import Ready, apply, prove, withdraw
 from syncd.destinations.lake.learn import learned
 from syncd.destinations.lake.paths import CATALOGUE, LAKE, TEMPORARY
+from syncd.destinations.lake.rebuild import Rebuilt, restore, survey
 from syncd.destinations.lake.show import show_all, show_rejected
 from syncd.destinations.lake.stage import write_part
 from syncd.destinations.lake.sweep import NAMED, forget_files, remove_orphans
@@ -88,6 +98,15 @@ class Lake:
             prove(self.home, new.values())
         with self._publication() as catalogue:
             return apply(catalogue, self.home, list(new.values()), self._declared, self._clock())
+
+    def rebuild(self, in_flight: Container[str], read: Callable[[int], None] = lambda size: None) -> Rebuilt:
+        """Publish a catalogue made from the footers, but for the runs named. One that is here is put aside first."""
+        with disk.trouble("reading the lake"):
+            found, unknown = survey(self.home, read)
+            found = [one for one in found if one.run.name not in in_flight]
+            put_aside(self.home)
+        with self._publication() as catalogue:
+            return restore(catalogue, self.home, found, unknown, self._clock())
 
     def generation(self, run: Run) -> int:
         """One more than any file has that the catalogue names for this run."""

@@ -141,6 +141,12 @@ def columns_of(read: Callable[..., list[tuple[Any, ...]]], source: str, scope: s
     return sorted(newest.values(), key=lambda column: column.origin != "declared")
 
 
+def put_aside(home: Path) -> None:
+    """Make room for a catalogue made anew; nothing is thrown away."""
+    if (home / CATALOGUE).exists():
+        (home / CATALOGUE).rename(home / f"{CATALOGUE}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+
+
 def forget_torn(home: Path) -> None:
     """Remove what a publication that was stopped left behind."""
     for name in (ASIDE, f"{ASIDE}.wal"):

@@ -130,6 +130,8 @@ def _add(catalogue: Catalogue, ready: Sequence[Ready], loaded_at: datetime) -> N
                 files.append(of | told | {"layout": layout})
     catalogue.insert("parts", parts)
     catalogue.insert("files", files)
+    shown = [row["path"] for row in files] + [row["rejects"] for row in parts if row["rejects"]]
+    catalogue.forget("let_go", [{"path": path} for path in shown])  # else the sweep would take what is shown again
     known = {layout for (layout,) in catalogue.execute("SELECT layout FROM _syncd.layouts")}
     catalogue.insert("layouts", [row for layout, row in layouts.items() if layout not in known])
 

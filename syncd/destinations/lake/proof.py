@@ -1,0 +1,186 @@
+"""The conservation law, proved anew: what the published ledger says against what the disk holds."""
+
+# ruff: noqa: S608 - names are ours or quoted
+from __future__ import annotations
+
+import errno
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from syncd.destinations.lake import disk
+from syncd.destinations.lake.catalogue import Catalogue, reading
+from syncd.destinations.lake.paths import CATALOGUE, LAKE
+from syncd.destinations.lake.views import HIDDEN, quoted
+
+BLOCK = 1 << 20
+ROWS = 16_384  # held at once while a file is read through
+SUMS = ("rows", "rejected", "bytes")
+Row = dict[str, Any]
+Key = tuple[str, str]  # source and run
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """One thing that is not as the ledger says. `run` is "" where it is no run's own, `path` where it is no file's."""
+
+    source: str
+    run: str
+    part: str
+    path: str  # from data_dir
+    text: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Published:
+    """One generation of the catalogue, read in one go."""
+
+    runs: dict[Key, Row]
+    parts: list[Row]
+    files: list[Row]
+    let_go: frozenset[str]
+    unbound: list[Flaw]  # views that a reader can't open
+
+    def named(self) -> set[str]:
+        """Every path that it names."""
+        return {*self.let_go, *(row["path"] for row in self.files), *(row["rejects"] for row in self.parts)}
+
+    def size(self) -> int:
+        """Bytes of the files with rows."""
+        return sum(int(row["bytes"]) for row in self.files)
+
+
+def published(home: Path) -> Published | None:
+    """The catalogue as it is now, each of its tables read to the end; None where there is none. ConfigError."""
+    if not (home / CATALOGUE).exists():
+        return None
+    with reading(home) as catalogue:
+        names = catalogue.execute(
+            "SELECT table_name FROM duckdb_tables() WHERE database_name = 'warehouse' AND schema_name = '_syncd'"
+        )
+        tables = {
+            name: _rows(catalogue, name) for name in {"runs", "parts", "files", "let_go", *(one for (one,) in names)}
+        }
+        return Published(
+            {(row["source"], row["run"]): row for row in tables["runs"]},
+            tables["parts"],
+            tables["files"],
+            frozenset(row["path"] for row in tables["let_go"]),
+            list(_unbound(catalogue)),
+        )
+
+
+def misfigured(ledger: Published) -> Iterator[Flaw]:
+    """Where the ledger contradicts itself: lines of a part, rows of its files, sums of a run."""
+    rows: dict[tuple[str, str, str], int] = defaultdict(int)
+    sums: dict[Key, dict[str, int]] = defaultdict(lambda: dict.fromkeys(("parts", *SUMS), 0))
+    for file in ledger.files:
+        rows[file["source"], file["run"], file["part"]] += file["rows"]
+    for part in ledger.parts:
+        of = (part["source"], part["run"])
+        for name in SUMS:
+            sums[of][name] += part[name]
+        sums[of]["parts"] += 1
+        if part["lines"] != part["rows"] + part["rejected"] + part["blank"]:
+            figures = ", ".join(f"{part[name]} {name}" for name in ("lines", "rows", "rejected", "blank"))
+            yield Flaw(*of, part["part"], "", f"the lines don't add up: {figures}")
+        swept = ledger.runs.get(of, {}).get("status") == "superseded"
+        had = rows.pop((*of, part["part"]), None if swept else 0)
+        if had not in (part["rows"], None):
+            yield Flaw(*of, part["part"], "", f"{part['rows']} rows, but its files have {had}")
+        if part["rejected"] and not part["rejects"] and not swept:
+            yield Flaw(*of, part["part"], "", f"{part['rejected']} rejected lines, but no file has them")
+    for source, run, name in rows:
+        yield Flaw(source, run, name, "", "it has files, but the ledger doesn't know it")
+    for of, told in ledger.runs.items():
+        for name, amount in sums.pop(of, dict.fromkeys(("parts", *SUMS), 0)).items():
+            if told[name] != amount:
+                yield Flaw(*of, "", "", f"{told[name]} {name}, but its parts have {amount}")
+    for of in sums:
+        yield Flaw(*of, "", "", "it has parts, but the ledger doesn't know it")
+
+
+def damaged(home: Path, ledger: Published, which: Callable[[Key], bool], read: Callable[[int], None]) -> Iterator[Flaw]:
+    """Files that are gone, or that don't hold what was written; every byte is read. `read` is told how many."""
+    expected = [(row, row["path"], row["rows"], row["bytes"], row["sha256"]) for row in ledger.files]
+    expected += [
+        (row, row["rejects"], row["rejected"], None, row["rejects_sha256"]) for row in ledger.parts if row["rejects"]
+    ]
+    for row, path, rows, size, digest in expected:
+        if which((row["source"], row["run"])):
+            with disk.trouble(f"reading {path}"):
+                wrong = _wrong(home / path, rows, size, digest, read)
+            if wrong:
+                yield Flaw(row["source"], row["run"], row["part"], path, wrong)
+
+
+def on_disk(home: Path) -> Iterator[str]:
+    """Every Parquet file of the lake, as a path from data_dir."""
+    return (str(path.relative_to(home)) for path in (home / LAKE).rglob("*.parquet"))
+
+
+def digest_of(path: Path, read: Callable[[int], None] = lambda size: None) -> str:
+    """The sha256 of a file, with the memory of one block."""
+    digest = sha256()
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+            read(len(block))
+    return digest.hexdigest()
+
+
+def _wrong(path: Path, rows: int, size: int | None, digest: str, read: Callable[[int], None]) -> str:
+    """What is wrong with a file; "" when it holds what was written."""
+    try:
+        here = path.stat().st_size
+        if size not in (None, here):
+            return f"{here} bytes, but {size} were written"
+        if digest_of(path, read) != digest:
+            return "its bytes have changed"
+        counted = _counted(path)
+        return "" if counted == rows else f"{counted} rows, but {rows} were written"
+    except FileNotFoundError:
+        return "it is gone"
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EIO, errno.EISDIR):
+            raise
+        return f"it can't be read: {str(error).splitlines()[0]}"
+
+
+def _counted(path: Path) -> int:
+    """The rows of a file, each page decoded and held against its checksum."""
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        return sum(batch.num_rows for batch in file.iter_batches(ROWS))
+
+
+def _rows(catalogue: Catalogue, table: str) -> list[Row]:
+    columns = [
+        name
+        for (name,) in catalogue.execute(
+            "SELECT column_name FROM duckdb_columns() WHERE database_name = 'warehouse' AND schema_name = '_syncd' "
+            "AND table_name = ? ORDER BY column_index",
+            table,
+        )
+    ]
+    return [dict(zip(columns, row, strict=True)) for row in catalogue.execute(f"SELECT * FROM _syncd.{quoted(table)}")]
+
+
+def _unbound(catalogue: Catalogue) -> Iterator[Flaw]:
+    found: Iterable[tuple[Any, ...]] = catalogue.execute(
+        "SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = 'warehouse' AND NOT internal "
+        "AND schema_name <> ? ORDER BY ALL",
+        HIDDEN,
+    )
+    for schema, view in found:
+        try:
+            catalogue.execute(f"SELECT * FROM {quoted(schema)}.{quoted(view)} LIMIT 0")
+        except duckdb.Error as error:
+            yield Flaw(schema, "", "", "", f"the view {schema}.{view} can't be opened: {str(error).splitlines()[0]}")

@@ -1,0 +1,204 @@
+"""The catalogue made again from the lake alone: every file says in its footer what it is part of.
+
+Of a part that was staged more than once the newest generation that is whole counts; the others' files are let go, so
+that a reader of the lost catalogue may end what it began. Nothing is removed here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from syncd.destinations.lake.catalogue import Catalogue, utc
+from syncd.destinations.lake.commit import CHUNK, Ready, apply
+from syncd.destinations.lake.paths import part_path, rejects_path
+from syncd.destinations.lake.proof import digest_of, on_disk
+from syncd.destinations.lake.show import show_all
+from syncd.destinations.lake.stage import FOOTER, TALLIES
+from syncd.model import Column, File, Run, Scope, Staged
+from syncd.types import Type
+
+INSTANTS = ("start", "end", "completed_at", "expires_at")
+COUNTS = ("lines", "rows", "rejected", "blank", "bytes")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file of the lake, and what its footer says."""
+
+    file: File
+    run: Run
+    part: str
+    generation: int
+    is_rejects: bool
+    tally: Mapping[str, Any] | None  # of its whole part; None in a file that was shut before the part had ended
+    declared: Scope
+    written_at: datetime
+
+
+@dataclass
+class Rebuilt:
+    """What a lake had to say."""
+
+    runs: list[Run] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)  # paths of files that say nothing, or that are not what they say
+    doubtful: list[str] = field(default_factory=list)  # what of a run could not be told, in words
+
+
+def survey(home: Path, read: Callable[[int], None]) -> tuple[list[Found], list[str]]:
+    """Every file that says what it is, and the paths of those that don't."""
+    found, unknown = [], []
+    for path in sorted(on_disk(home)):
+        try:
+            found.append(_found(home, path, read))
+        except FileNotFoundError:
+            continue
+        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            unknown.append(path)
+    return found, unknown
+
+
+def restore(catalogue: Catalogue, home: Path, found: Sequence[Found], unknown: Sequence[str], now: datetime) -> Rebuilt:
+    """Fill an empty catalogue, in its open transaction."""
+    done = Rebuilt(unknown=list(unknown))
+    by_run: dict[tuple[str, str], list[Found]] = defaultdict(list)
+    for one in found:
+        by_run[one.run.source, one.run.id].append(one)
+    ready: list[Ready] = []
+    for files in sorted(by_run.values(), key=lambda files: min(one.written_at for one in files)):
+        newest = max(files, key=lambda one: (one.generation, one.written_at))
+        ready.append((newest.run, list(_parts(files, done))))
+    declared = {(one.run.source, one.run.scope): one.declared for one in sorted(found, key=lambda one: one.written_at)}
+    for some in _slices(ready):
+        apply(catalogue, home, some, declared, now)
+    _date(catalogue, found)
+    named = {path for _, parts in ready for part in parts for path in _paths(part)}
+    _let_go(catalogue, found, named, unknown, now)
+    show_all(catalogue, home)
+    done.runs = [run for run, _ in ready]
+    return done
+
+
+def _found(home: Path, path: str, read: Callable[[int], None]) -> Found:
+    """What the footer says; ValueError where the file doesn't lie where it says that it belongs."""
+    with pq.ParquetFile(home / path) as parquet:
+        metadata = parquet.metadata
+    said = orjson.loads(metadata.metadata[FOOTER])
+    told = orjson.loads(metadata.metadata[TALLIES])
+    run = _run(said["run"])
+    part, generation = said["part"], said["generation"]
+    is_rejects = path == rejects_path(run, part, generation)
+    date = "" if is_rejects else Path(path).parent.name.partition("=")[2]
+    stem = part_path(run, part, date, generation, 1).removesuffix(".parquet")
+    if not is_rejects and not re.fullmatch(re.escape(stem) + r"(\.[0-9]+)?\.parquet", path):
+        raise ValueError(path)  # a copy that somebody made: its rows would come twice
+    columns = _columns(said["layout"])
+    status = (home / path).stat()
+    digest = digest_of(home / path, read)
+    file = File(path, date, metadata.num_rows, status.st_size, columns, told["dated"], digest)
+    scope = said["scope"]
+    keys = tuple(map(tuple, scope["merge_keys"]))
+    declared = Scope(run.scope, _columns(scope["columns"]), keys, tuple(scope["event_time"]), scope["snapshot"])
+    tally = told if told["is_whole"] else None
+    written_at = datetime.fromtimestamp(status.st_mtime, UTC)
+    return Found(file, run, part, generation, is_rejects, tally, declared, written_at)
+
+
+def _parts(files: Iterable[Found], done: Rebuilt) -> Iterator[Staged]:
+    """Each part of a run at its newest whole generation; where none is whole, as far as it is there."""
+    parts: dict[str, dict[int, list[Found]]] = defaultdict(lambda: defaultdict(list))
+    for one in files:
+        parts[one.part][one.generation].append(one)
+    for name, generations in sorted(parts.items()):
+        newest_first = [_staged(name, generations[number]) for number in sorted(generations, reverse=True)]
+        staged = [one for one in newest_first if one]
+        if staged:
+            yield next(filter(_is_whole, staged), staged[0])
+        else:
+            run = next(iter(generations.values()))[0].run
+            done.doubtful.append(f"{run.name}, part {name}: what is left of its files doesn't say how many rows it had")
+
+
+def _staged(part: str, files: Sequence[Found]) -> Staged | None:
+    """One generation of a part; None when no file tells what the whole was."""
+    tally = next((one.tally for one in files if one.tally), None)
+    if tally is None:
+        return None
+    rejects = next((one.file for one in files if one.is_rejects), File("", "", 0, 0, ()))
+    return Staged(
+        part,
+        tuple(one.file for one in files if not one.is_rejects),
+        rejects.path,
+        sha256=tally["sha256"],
+        **{name: tally[name] for name in COUNTS},
+        columns=_columns(tally["columns"]),
+        rejects_sha256=rejects.sha256,
+    )
+
+
+def _is_whole(part: Staged) -> bool:
+    return sum(file.rows for file in part.files) == part.rows and bool(part.rejects) == bool(part.rejected)
+
+
+def _slices(ready: Sequence[Ready]) -> Iterator[list[Ready]]:
+    """A chunk's worth of files at a time."""
+    some: list[Ready] = []
+    files = 0
+    for run, parts in ready:
+        some.append((run, parts))
+        files += sum(len(part.files) for part in parts)
+        if files >= CHUNK:
+            yield some
+            some, files = [], 0
+    if some:
+        yield some
+
+
+def _date(catalogue: Catalogue, found: Iterable[Found]) -> None:
+    """When a run was loaded, its newest file tells best."""
+    newest: dict[tuple[str, str], datetime] = {}
+    for one in found:
+        key = (one.run.source, one.run.id)
+        newest[key] = max(one.written_at, newest.get(key, one.written_at))
+    rows = [{"source": source, "run": run, "loaded_at": utc(at)} for (source, run), at in newest.items()]
+    if rows:
+        with catalogue.listed(rows) as dated:
+            catalogue.execute(
+                f"UPDATE _syncd.runs had SET loaded_at = now.loaded_at FROM {dated} now "  # noqa: S608
+                "WHERE had.source = now.source AND had.run = now.run"
+            )
+
+
+def _let_go(
+    catalogue: Catalogue, found: Iterable[Found], named: set[str], unknown: Iterable[str], now: datetime
+) -> None:
+    """What isn't shown stays for as long as superseded files do: a reader may have it open."""
+    gone = [(one.file.path, one.run.source, one.run.id) for one in found if one.file.path not in named]
+    gone += [(path, path.split("/")[1], "") for path in unknown]
+    rows = [{"path": path, "source": source, "run": run} for path, source, run in gone]
+    catalogue.insert("let_go", [row | {"let_go_at": utc(now), "keep": False} for row in rows])
+
+
+def _paths(part: Staged) -> Iterator[str]:
+    yield from (file.path for file in part.files)
+    yield part.rejects
+
+
+def _run(said: Mapping[str, Any]) -> Run:
+    instants = {name: datetime.fromisoformat(said[name]) for name in INSTANTS}
+    return Run(**{**said, **instants, "fields": tuple(said["fields"])})
+
+
+def _columns(spelled: Iterable[Sequence[str]]) -> tuple[Column, ...]:
+    return tuple(Column(name, Type.parse(kind), *rest) for name, kind, *rest in spelled)
