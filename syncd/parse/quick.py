@@ -188,7 +188,7 @@ class _Reader:
 
     def keep(self, group: Indices, table: pa.Table) -> None:
         """Settle each column; read the rows in doubt slowly."""
-        arrays = dict(zip(self.forms, (column.combine_chunks() for column in table.columns), strict=True))
+        arrays = dict(zip(self.forms, map(_whole, table.columns), strict=True))
         arrays = lift_arrays(arrays, self.known)
         doubt = np.zeros(len(group), np.bool_)
         columns = {}
@@ -212,6 +212,10 @@ class _Reader:
             self.inexact = np.zeros(len(self.lines), np.bool_)
             self.inexact[self.lines.at(inexact_numbers(self.lines.block))] = True
         return self.inexact
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()  # which copies also a single one
 
 
 def _spread(wanted: Indices) -> Indices:

@@ -142,8 +142,20 @@ def _spelled_integers(array: pa.Array, guide: Type) -> Settled:
         low, high = int_range(guide.kind)
         return Settled(array, STRING, _unlike(array, lambda text: _is_whole(text, low, high)))
     settled = _integers(numbers, guide)
-    settled.doubt = _some(pc.not_equal(numbers.cast(pa.string()), array))  # 007, 0x1f
+    if not _all_plain(array):
+        settled.doubt = _some(pc.not_equal(numbers.cast(pa.string()), array))  # 007, 0x1f
     return settled
+
+
+def _all_plain(array: pa.Array) -> bool:
+    """Whether every text is digits without a leading zero, by one look at all bytes; False may mean: look closer."""
+    if array.null_count:
+        array = array.drop_null()
+    _, offsets, text = array.buffers()
+    at = np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array) + 1]
+    digits = np.frombuffer(text or b"", np.uint8)[: at[-1]]
+    zeros = digits[np.minimum(at[:-1], len(digits) - 1)] == ord("0")
+    return bool((digits[at[0] :] - 48 < 10).all() and (np.diff(at)[zeros] == 1).all())
 
 
 def _is_whole(text: str, low: int, high: int) -> bool:
@@ -194,14 +206,32 @@ def _stored(part: Settled, length: int) -> pa.Array:
 NEAR = 8  # a number of more than 15 digits with a point has so many on one side of it
 STEP = 1 << 18  # bytes
 _TOKEN = re.compile(rb"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
-_BEFORE = b":,[- \t"  # what a number may stand behind
+_MAY_STAND_BEFORE = np.zeros(256, np.bool_)
+_MAY_STAND_BEFORE[list(b":,[ \t\r")] = True
+LONGEST = 400  # digits before a point: more make a double infinite, which shows
 
 
 def inexact_numbers(block: bytes) -> Indices:
     """Where the block spells a fraction that is not equal to its double's shortest spelling; perhaps inside text."""
     data = np.frombuffer(block, np.uint8)
-    places = np.concatenate((_long_fractions(data), _powers(data))).tolist()
-    return np.array([at for at in places if not _is_exact(block, at)], np.int64)
+    places = np.concatenate((_long_fractions(data), _powers(data)))
+    starts = _starts(data, places)
+    before = starts - 1 - (data[starts - 1] == ord("-"))
+    are_values = _MAY_STAND_BEFORE[data[before]] & (before >= 0)
+    found = zip(starts[are_values].tolist(), places[are_values].tolist(), strict=True)
+    return np.array([at for start, at in found if not _is_exact(block, start, at)], np.int64)
+
+
+def _starts(data: Bytes, places: Indices) -> Indices:
+    """Where the digits and points begin that stand before these places."""
+    starts, going = places.copy(), np.arange(len(places))
+    for _ in range(LONGEST):
+        before = data[starts[going] - 1]
+        going = going[((before - 48 < 10) | (before == ord("."))) & (starts[going] > 0)]
+        if not len(going):
+            break
+        starts[going] -= 1
+    return starts
 
 
 def _long_fractions(data: Bytes) -> Indices:
@@ -231,12 +261,11 @@ def _powers(data: Bytes) -> Indices:
     return kept
 
 
-def _is_exact(block: bytes, at: int) -> bool:
-    """Whether the number around this place is no fraction, or one that its double's shortest spelling equals."""
-    before = block[max(0, at - 400) : at]
-    start = at - len(before) + len(before.rstrip(b"0123456789."))
+def _is_exact(block: bytes, start: int, at: int) -> bool:
+    """Whether the number from `start` over this place is no fraction, or one that its double's shortest spelling
+    equals."""
     match = _TOKEN.match(block, start)
-    if not match or match.end() <= at or block[start - 1 : start] not in _BEFORE:
+    if not match or match.end() <= at:
         return True
     text = match[0].decode()
     value = float(text)
