@@ -104,7 +104,14 @@ def replay(mirror: Mirror, order: Order) -> list[End]:
 
 
 def parse_again(mirror: Mirror, run: Run, *, accept_rejected: bool) -> None:
-    """Stage a new generation of the run's files beside the old, judge it, and show it in their place."""
+    """Show a new generation of the run's files in the place of the old."""
+    staged = stage_again(mirror, run, accept_rejected=accept_rejected)
+    tell(mirror.destination.replace(run, staged))
+    log.info("run_replayed", run=run.name, scope=run.scope, **tally(staged))
+
+
+def stage_again(mirror: Mirror, run: Run, *, accept_rejected: bool) -> list[Staged]:
+    """Stage a new generation of the run's files beside the old, and judge it."""
     names = mirror.landing.parts(run)
     if names is None:
         raise BadRun(f"{run.name}: its landed bytes are not complete", hint="landing.keep says how long they are kept")
@@ -119,5 +126,4 @@ def parse_again(mirror: Mirror, run: Run, *, accept_rejected: bool) -> None:
     each_done(mirror.workers, one, names)
     staged = [done[name] for name in names]
     judge(run, scope, staged, mirror.rules, accept_rejected=accept_rejected)
-    tell(mirror.destination.replace(run, staged))
-    log.info("run_replayed", run=run.name, scope=run.scope, **tally(staged))
+    return staged

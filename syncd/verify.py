@@ -7,7 +7,7 @@ generation that is published at the end still names it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,15 +19,15 @@ from sqlalchemy.exc import DatabaseError
 from syncd.assemble import LANDING, STATE, House
 from syncd.destinations.lake import Lake
 from syncd.destinations.lake.catalogue import REPAIR
-from syncd.destinations.lake.paths import CATALOGUE
-from syncd.destinations.lake.proof import Flaw, Key, Published, damaged, digest_of, misfigured, on_disk, published
+from syncd.destinations.lake.paths import CATALOGUE, LAKE
+from syncd.destinations.lake.proof import Flaw, Key, Published, Row, damaged, digest_of, misfigured, on_disk, published
 from syncd.errors import ConfigError, SyncdError
 from syncd.landing import Landing
 from syncd.model import Run, Staged
-from syncd.orders import parse_again
+from syncd.orders import stage_again
 from syncd.settings import Settings
 from syncd.state import State, open_state, read_state
-from syncd.sync import Mirror, Stopped
+from syncd.sync import Gone, Mirror, Stopped, land, tell
 
 Read = Callable[[int], None]  # told how many bytes were read
 log = structlog.get_logger()
@@ -67,8 +67,8 @@ def prove(
     here = sorted(on_disk(home))
     now = published(home) or ledger
     named = now.named()
-    flaws = [flaw for flaw in flaws if not flaw.path.startswith("lake/") or flaw.path in named]
-    verdict = Verdict(counts_of(ledger), [*(hinted(flaw, landing, ledger) for flaw in flaws), *now.unbound])
+    flaws = [flaw for flaw in flaws if not flaw.path.startswith(f"{LAKE}/") or flaw.path in named]
+    verdict = Verdict(counts_of(ledger), [*hinted(flaws, landing, ledger), *now.unbound])
     verdict.notes += noted(settings, landing, now, [path for path in here if path not in named])
     return verdict
 
@@ -124,29 +124,33 @@ def strangers(settings: Settings, landing: Landing, ledger: Published, in_flight
                 yield run
 
 
-def hinted(flaw: Flaw, landing: Landing, ledger: Published) -> Flaw:
-    """The flaw, with what the operator types next."""
-    row = ledger.runs.get((flaw.source, flaw.run))
-    if flaw.path.startswith(f"{LANDING}/"):
-        return replace(flaw, hint="syncd verify --repair puts these bytes aside; the rows are in the lake")
-    if row is None or replayable(landing, run_of(row), ledger):
-        return replace(flaw, hint="syncd verify --repair stages the run again from its landed bytes")
-    again = f"a once export of {row['scope']} from {row['period_start']:%Y-%m-%dT%H:%M:%SZ}"
-    return replace(
-        flaw,
-        hint=f"its landed bytes are gone; order the period again at the vendor: {again}"
-        f" to {row['period_end']:%Y-%m-%dT%H:%M:%SZ}",
-    )
+def hinted(flaws: Sequence[Flaw], landing: Landing, ledger: Published) -> Iterator[Flaw]:
+    """The flaws, each with what the operator types next."""
+    spoiled = {(flaw.source, flaw.run) for flaw in flaws if is_landed(flaw)}
+    for flaw in flaws:
+        key = (flaw.source, flaw.run)
+        if is_landed(flaw):
+            hint = "syncd verify --repair puts these bytes aside"
+        elif key not in ledger.runs:
+            hint = REPAIR
+        elif key not in spoiled and has_landed(landing, *key):
+            hint = "syncd verify --repair stages the run again from its landed bytes"
+        else:
+            hint = f"its landed bytes are gone; {order_again(ledger.runs[key])}"
+        yield replace(flaw, hint=hint)
 
 
-def replayable(landing: Landing, run: Run, ledger: Published) -> bool:
-    """Whether every byte of the run is on our disk, as it was when it landed."""
-    names = landing.parts(run)
-    if names is None or landing.run(run.source, run.id) is None:
-        return False
-    told = {row["part"]: row["sha256"] for row in ledger.parts if (row["source"], row["run"]) == (run.source, run.id)}
-    return all(
-        digest_of(landing.path(run, name)) == told.get(name, digest_of(landing.path(run, name))) for name in names
+def is_landed(flaw: Flaw) -> bool:
+    """The vendor's bytes are wrong, not what was made of them."""
+    return flaw.path.startswith(f"{LANDING}/")
+
+
+def order_again(row: Row) -> str:
+    """How the vendor is asked for a run again."""
+    period = f"from {row['period_start']:%Y-%m-%dT%H:%M:%SZ} to {row['period_end']:%Y-%m-%dT%H:%M:%SZ}"
+    return (
+        "syncd verify --repair asks the vendor for them; where it has them no more, order the period again: "
+        f"a once export of {row['scope']} {period}"
     )
 
 
@@ -184,18 +188,21 @@ def repair(house: House, verdict: Verdict, read: Read = lambda size: None) -> Ve
     """Prove, mend what can be mended, prove that again. Readers keep what they have open."""
     settings, root = house.settings, house.settings.data_dir.absolute()
     read = heeding(house.stop, read)
-    landing, before = Landing(root / LANDING), prove(house.settings, read)
-    broken: dict[Key, list[Flaw]] = {}
-    for flaw in before.flaws:
-        broken.setdefault((flaw.source, flaw.run), []).append(flaw)
+    landing, before = Landing(root / LANDING), prove(settings, read)
     ledger = published(root)
     assert ledger is not None, "an open lake has a catalogue"
+    broken: dict[Key, list[Flaw]] = {}
+    for flaw in before.flaws:
+        if (flaw.source, flaw.run) in ledger.runs:
+            broken.setdefault((flaw.source, flaw.run), []).append(flaw)
     for key, flaws in broken.items():
-        if key in ledger.runs:
-            mend(house, run_of(ledger.runs[key]), flaws, ledger, verdict)
+        put_aside(landing, run_of(ledger.runs[key]), flaws, verdict)
+    mend(house, [key for key, flaws in broken.items() if not all(map(is_landed, flaws))], before.flaws, verdict)
     for run in list(strangers(settings, landing, ledger, names_in_flight(house.state))):
-        parse(house, run, verdict, "landed, but neither loaded nor in flight: loaded", accept_rejected=False)
-    for source in {*settings.sources, *(path.name for path in (root / "lake").iterdir())}:
+        if ready := staged_again(house, run, verdict, accept_rejected=False):
+            tell(house.lake.mend([ready]))
+            verdict.mended.append(f"{run.name}: had landed, but was neither loaded nor in flight; it is loaded now")
+    for source in {*settings.sources, *(path.name for path in (root / LAKE).iterdir())}:
         house.lake.sweep(source, datetime.now(UTC), house.state.staged(source))
     after = prove(settings, read, which=lambda key: key in broken)
     verdict.counts, verdict.flaws = after.counts, after.flaws
@@ -214,36 +221,69 @@ def heeding(stop: threading.Event, read: Read) -> Read:
     return told
 
 
-def mend(house: House, run: Run, flaws: Iterable[Flaw], ledger: Published, verdict: Verdict) -> None:
-    """Stage a run again where a file of it is lost; put landed bytes aside that are not what landed."""
-    landing = Landing(house.settings.data_dir / LANDING)
-    lost = [flaw for flaw in flaws if not flaw.path.startswith(f"{LANDING}/")]
-    if lost and replayable(landing, run, ledger):
-        parse(house, run, verdict, "staged again from its landed bytes", accept_rejected=True)
-    for flaw in flaws:
-        if flaw not in lost:
-            landing.doubt(run, flaw.part)
-            verdict.mended.append(f"{run.name}, part {flaw.part}: its landed bytes had changed, they are put aside")
+def put_aside(landing: Landing, run: Run, flaws: Iterable[Flaw], verdict: Verdict) -> None:
+    """Keep landed bytes that are not what landed from ever being parsed."""
+    for flaw in filter(is_landed, flaws):
+        landing.doubt(run, flaw.part)
+        verdict.mended.append(f"{run.name}, part {flaw.part}: its landed bytes had changed, they are put aside")
 
 
-def parse(house: House, run: Run, verdict: Verdict, done: str, *, accept_rejected: bool) -> None:
-    """Show the run from its landed bytes; trouble is noted."""
-    mirror: Mirror | None = house.mirrors.get(run.source)
-    noted = mirror.landing.run(run.source, run.id) if mirror else None
-    if mirror is None or noted is None:
-        verdict.notes.append(f"{run.name}: its source isn't configured any more, so it can't be staged again")
+def mend(house: House, keys: Sequence[Key], flaws: Iterable[Flaw], verdict: Verdict) -> None:
+    """Stage runs again, from their landed bytes or the vendor's; files that are lost for good leave the views."""
+    ready = []
+    for source in dict.fromkeys(source for source, _ in keys):
+        ids = {run for of, run in keys if of == source}
+        for run in [*landed_again(house, source, ids, verdict)]:
+            if one := staged_again(house, run, verdict, accept_rejected=True):
+                ready.append(one)
+                verdict.mended.append(f"{run.name}: staged again from its landed bytes")
+    done = {(run.source, run.id) for run, _ in ready}
+    lost = [flaw.path for flaw in flaws if flaw.path and (flaw.source, flaw.run) not in done and not is_landed(flaw)]
+    if ready or lost:
+        tell(house.lake.mend(ready, lost))
+
+
+def landed_again(house: House, source: str, ids: set[str], verdict: Verdict) -> Iterator[Run]:
+    """Those of the runs whose bytes are all here; what is not, is fetched where the vendor still has it."""
+    landing, mirror = Landing(house.settings.data_dir / LANDING), house.mirrors.get(source)
+    here = {id for id in ids if has_landed(landing, source, id)}
+    yield from (run for id in sorted(here) if (run := landing.run(source, id)))
+    if mirror is None or here == ids:
         return
     try:
-        parse_again(mirror, noted, accept_rejected=accept_rejected)
-        verdict.mended.append(f"{run.name}: {done}")
+        offered = [
+            run for run in mirror.source.runs(house.lake.loaded(source) - ids, sweep=True) if run.id in ids - here
+        ]
+    except SyncdError as error:
+        verdict.notes.append(f"{source}: the vendor can't be asked for what is lost: {error}")
+        return
+    for run in offered:
+        try:
+            land(mirror, run)
+            yield run
+        except (SyncdError, Gone) as error:
+            verdict.notes.append(f"{run.name}: the vendor has its bytes no more: {error}")
+
+
+def staged_again(
+    house: House, run: Run, verdict: Verdict, *, accept_rejected: bool
+) -> tuple[Run, Sequence[Staged]] | None:
+    """A new generation of the run's files; None, and a note, where there can't be one."""
+    mirror: Mirror | None = house.mirrors.get(run.source)
+    if mirror is None:
+        verdict.notes.append(f"{run.name}: its source isn't configured any more, so it can't be staged again")
+        return None
+    try:
+        return run, stage_again(mirror, run, accept_rejected=accept_rejected)
     except SyncdError as error:
         verdict.troubles.append(error)
         verdict.notes.append(f"{run.name}: {error}" + (f"\n  → {error.hint}" if error.hint else ""))
+        return None
 
 
-def has_landed(landing: Landing, name: str) -> bool:
-    """Whether a run in flight can be brought home from our disk: what of it is staged is then no business of ours."""
-    run = landing.run(*name.split("/", 1))
+def has_landed(landing: Landing, source: str, id: str) -> bool:
+    """Whether all bytes of a run are on our disk."""
+    run = landing.run(source, id)
     return run is not None and landing.parts(run) is not None
 
 
@@ -259,7 +299,7 @@ def paths(staged: Iterable[Staged]) -> Iterator[str]:
         yield part.rejects
 
 
-def run_of(row: dict[str, Any]) -> Run:
+def run_of(row: Row) -> Run:
     """The run behind a row of the ledger, as far as that tells."""
     start, end, completed_at = (
         row[name].replace(tzinfo=UTC) for name in ("period_start", "period_end", "completed_at")

@@ -24,11 +24,11 @@ from syncd.destinations.lake.catalogue import (
     reading,
     utc,
 )
-from syncd.destinations.lake.commit import Ready, apply, prove, withdraw
+from syncd.destinations.lake.commit import Ready, apply, lose, prove, withdraw
 from syncd.destinations.lake.learn import learned
 from syncd.destinations.lake.paths import CATALOGUE, LAKE, TEMPORARY
 from syncd.destinations.lake.rebuild import Rebuilt, restore, survey
-from syncd.destinations.lake.show import show_all, show_rejected
+from syncd.destinations.lake.show import show_all
 from syncd.destinations.lake.stage import write_part
 from syncd.destinations.lake.sweep import NAMED, forget_files, remove_orphans
 from syncd.errors import ConfigError
@@ -121,13 +121,18 @@ class Lake:
 
     def replace(self, run: Run, staged: Sequence[Staged]) -> Committed:
         """Show a loaded run with other files; those it had are let go. Repeating shows the same again."""
+        return self.mend([(run, staged)])
+
+    def mend(self, ready: Sequence[Ready], lost: Iterable[str] = ()) -> Committed:
+        """Show runs with other files, and take `lost` files out of the views, all in one step."""
         with disk.trouble("proving the staged files"):
-            prove(self.home, [(run, staged)])
+            prove(self.home, ready)
         with self._publication() as catalogue:
-            withdraw(catalogue, run, self._clock())
-            done = apply(catalogue, self.home, [(run, staged)], self._declared, self._clock())
-            show_all(catalogue, self.home, run.source)
-            show_rejected(catalogue, self.home)
+            lose(catalogue, lost, self._clock())
+            for run, _ in ready:
+                withdraw(catalogue, run, self._clock())
+            done = apply(catalogue, self.home, ready, self._declared, self._clock(), anew=True)
+            show_all(catalogue, self.home)
             return done
 
     def loaded(self, source: str) -> frozenset[str]:

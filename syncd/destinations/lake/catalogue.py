@@ -28,8 +28,9 @@ from syncd.types import Type
 
 ONE_AT_A_TIME = threading.RLock()  # of publications in this process; the daemon's lock on data_dir keeps out others
 STORAGE = "STORAGE_VERSION 'v1.0.0'"  # what any DuckDB from 1.0 on can open
-REPAIR = "syncd verify --repair builds it again from the lake"
-DAMAGE = (duckdb.IOException, duckdb.CatalogException, duckdb.SerializationException, duckdb.InternalException)
+REPAIR = "syncd verify --repair makes it again, from the lake and the landed bytes"
+DAMAGE: tuple[type[duckdb.Error], ...] = (duckdb.IOException, duckdb.CatalogException, duckdb.SerializationException)
+DAMAGE += (duckdb.InternalException, duckdb.InvalidInputException)  # a Parquet file that a view lists is none any more
 
 TABLES = f"""
 CREATE SCHEMA _syncd;

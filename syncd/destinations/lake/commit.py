@@ -54,9 +54,15 @@ def _holds(path: Path, rows: int, size: int | None) -> bool:
 
 
 def apply(
-    catalogue: Catalogue, home: Path, ready: Sequence[Ready], declared: Mapping[Key, Scope], now: datetime
+    catalogue: Catalogue,
+    home: Path,
+    ready: Sequence[Ready],
+    declared: Mapping[Key, Scope],
+    now: datetime,
+    *,
+    anew: bool = False,
 ) -> Committed:
-    """Add runs that the catalogue doesn't have, in the open transaction."""
+    """Add runs that the catalogue doesn't have, in the open transaction; `anew`: other files have left it."""
     done = Committed(runs=[run.id for run, _ in ready])
     _add(catalogue, ready, utc(now))
     done.superseded = _supersede(catalogue, ready, utc(now))
@@ -64,7 +70,7 @@ def apply(
         mine = [(run, parts) for run, parts in ready if (run.source, run.scope) == key]
         taught = _learn(catalogue, key, declared.get(key), mine)
         done.columns += taught
-        if _introduce(catalogue, key, declared.get(key)):  # its name may be one that a derived view has
+        if _introduce(catalogue, key, declared.get(key)) or anew:  # its name may be one that a derived view has
             show_all(catalogue, home, key[0])
         else:
             gone = [one.run for one in done.superseded if one.source == key[0]]
@@ -90,6 +96,19 @@ def withdraw(catalogue: Catalogue, run: Run, now: datetime) -> None:
     )
     for table in ("files", "parts", "runs"):
         catalogue.execute(f"DELETE FROM _syncd.{table} WHERE source = ? AND run = ?", *mine)
+
+
+def lose(catalogue: Catalogue, paths: Iterable[str], now: datetime) -> None:
+    """Take files out that can't be read any more: else no view that lists them opens. The figures stay as they were."""
+    with catalogue.listed([{"path": path} for path in ["", *paths]]) as gone:
+        catalogue.execute(
+            "INSERT INTO _syncd.let_go SELECT path, source, run, ?, true FROM ("
+            "SELECT path, source, run FROM _syncd.files UNION ALL SELECT rejects, source, run FROM _syncd.parts) "
+            f"SEMI JOIN {gone} USING (path) WHERE path <> '' AND path NOT IN (SELECT path FROM _syncd.let_go)",
+            utc(now),
+        )
+        catalogue.execute(f"DELETE FROM _syncd.files WHERE path IN (SELECT path FROM {gone})")
+        catalogue.execute(f"UPDATE _syncd.parts SET rejects = '' WHERE rejects IN (SELECT path FROM {gone})")
 
 
 def _chunks_of(catalogue: Catalogue, key: Key, runs: list[str]) -> set[Chunk]:
