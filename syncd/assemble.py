@@ -17,10 +17,10 @@ import structlog
 
 from syncd.destinations.lake import Lake
 from syncd.errors import ConfigError, TryAgain
-from syncd.fetch import room_for
 from syncd.landing import Landing
 from syncd.model import Source
 from syncd.retry import Patience, Patient
+from syncd.rights import ours, usable
 from syncd.settings import ContentsquareSettings, Settings
 from syncd.state import State, open_state
 from syncd.sync import Commits, Mirror, Rules, Watch
@@ -102,31 +102,6 @@ def open_house(
         yield House(settings, state, lake, mirrors, stop)
 
 
-def usable(root: Path) -> Path:
-    """`root`, made where it is missing; ConfigError when syncd can't write there."""
-    probe = root / ".syncd-probe"
-    with ours(root):
-        root.mkdir(parents=True, exist_ok=True)
-        try:
-            probe.write_bytes(bytes(4096))
-        finally:
-            probe.unlink(missing_ok=True)
-    return root
-
-
-@contextmanager
-def ours(root: Path) -> Iterator[None]:
-    """What the disk refuses inside, as what to do about it."""
-    try:
-        with room_for(f"data_dir {root}", root):
-            yield
-    except (FileExistsError, NotADirectoryError) as error:
-        raise ConfigError(f"data_dir {root} is no folder", hint="name another one under data_dir") from error
-    except OSError as error:
-        hint = f"chown it, and all that is in it, to the user that runs syncd: {user()}"
-        raise ConfigError(f"data_dir {root} can't be used: {error.filename}: {error.strerror}", hint=hint) from error
-
-
 @contextmanager
 def locked(path: Path) -> Iterator[IO[str]]:
     """Hold data_dir for this process; TryAgain when another holds it. The kernel lets go when we die."""
@@ -152,8 +127,3 @@ def locked(path: Path) -> Iterator[IO[str]]:
 def told(source: str, error: TryAgain, pause_s: float) -> None:
     """Log a retry before its pause."""
     log.info("retry_planned", source=source, error=str(error), hint=error.hint, pause_s=round(pause_s, 1))
-
-
-def user() -> str:
-    """Who runs syncd, for a hint."""
-    return f"uid {os.getuid()}"

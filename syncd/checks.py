@@ -8,11 +8,12 @@ from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from syncd.assemble import build_lake, build_source, usable
+from syncd.assemble import build_lake, build_source
 from syncd.errors import SyncdError
 from syncd.ledger import look, overlaps
 from syncd.model import NEVER, Part, Run, Source
 from syncd.retry import Patience, Patient
+from syncd.rights import usable
 from syncd.settings import Settings
 from syncd.state import EXPIRED, SET_ASIDE
 from syncd.sync import Load, plan

@@ -239,8 +239,9 @@ def query(
     import duckdb
 
     from syncd import show
+    from syncd.rights import readable
 
-    path = context.obj.settings().data_dir / "warehouse.duckdb"
+    path = readable(context.obj.settings().data_dir) / "warehouse.duckdb"
     if not path.exists():
         raise ConfigError(f"there is no warehouse at {path} yet", hint="fill it first: syncd once")
     try:

@@ -11,6 +11,7 @@ from typing import Any
 from syncd.destinations.lake import Lake
 from syncd.gaps import GONE, SEAM, Gap, Key, calendar, is_lost, jobs_complete_up_to
 from syncd.model import NEVER, Failure, Job
+from syncd.rights import readable
 from syncd.settings import Settings
 from syncd.state import EXPIRED, SET_ASIDE, State, read_state
 
@@ -51,7 +52,7 @@ class Seen:
 
 def look(settings: Settings) -> Seen:
     """Read the catalogue and the state, without the lock."""
-    lake = Lake(settings.data_dir, keep_superseded=settings.lake.keep_superseded)
+    lake = Lake(readable(settings.data_dir), keep_superseded=settings.lake.keep_superseded)
     return look_at(lake, read_state(settings.data_dir / "state.sqlite"), settings.sources)
 
 

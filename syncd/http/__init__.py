@@ -20,12 +20,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from syncd.assemble import House, usable
+from syncd.assemble import House
 from syncd.errors import ConfigError, SyncdError
 from syncd.http.guard import Guard
 from syncd.http.metrics import Metrics
 from syncd.http.outlook import Lookout, Outlook
 from syncd.http.page import STATIC, page
+from syncd.rights import usable
 from syncd.settings import host_of
 from syncd.show import jsoned
 from syncd.vitals import STALE_S, Vitals
