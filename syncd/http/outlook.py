@@ -23,7 +23,7 @@ from syncd.ledger import Seen
 from syncd.state import EXPIRED, SET_ASIDE
 
 DAYS = 28  # of the calendar
-RECENT, LISTED = 25, 50  # rows
+RECENT, REJECTING, LISTED = 25, 10, 100  # rows
 SHARE = 20  # a reading that took a second holds for at least 20
 LONGEST_S = 15.0  # what has happened is seen by then
 GROWS_OLD_S = 300.0  # a period becomes late without any file changing
@@ -167,7 +167,7 @@ def derived(seen: Seen, names: Iterable[str], now: datetime, disk: Disk) -> Outl
         calendar=calendar(seen.runs, gaps, now.date()),
         recent=youngest[:RECENT],
         set_aside=[run for run in youngest if run["state"] == SET_ASIDE][:LISTED],
-        rejecting=[run for run in youngest if run["state"] == "loaded" and run["rejected"]][:RECENT],
+        rejecting=[run for run in youngest if run["state"] == "loaded" and run["rejected"]][:REJECTING],
         warnings=ledger.overlaps(seen.jobs),
         disk=disk,
     )

@@ -12,6 +12,8 @@ from syncd import show
 from syncd.http.outlook import DAYS, STATES, Outlook
 from syncd.vitals import Carried
 
+SHOWN, MOST = 5, 100  # troubles at once, and after a click
+
 HERE = Path(__file__).parent
 KINDS = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 STATIC = {f"/{name}": ((HERE / name).read_bytes(), kind) for name, kind in KINDS.items()}
@@ -39,6 +41,8 @@ def page(seen: Outlook, carried: Sequence[Carried]) -> str:
         days=DAYS,
         took=took,
         slack=slack,
+        SHOWN=SHOWN,
+        MOST=MOST,
     )
 
 
