@@ -18,6 +18,8 @@ MAY_IMPORT = {  # room: the rooms it may know; a room that isn't here stands out
     "parse": WORDS,
     "retry": WORDS,
     "log": WORDS,
+    "notify": WORDS,
+    "vitals": WORDS,
     "state": WORDS,
     "landing": WORDS | {"fetch"},
     "gaps": WORDS,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json  # noqa: TID251  # answers as any client reads them
 import re
+import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.home import Home
 from tests.sandbox_fixture import running
 
+ROOT = Path(__file__).parent.parent
 SECRET = "planted-s3cr3t-7f3a"
 TOKEN = "planted-t0k3n-91bd"
 UNITS = (
@@ -174,6 +178,53 @@ def test_the_metrics_keep_the_conventions(tmp_path: Path) -> None:
         for sample in family.samples:
             assert sample.name.endswith((*UNITS, "_fds", "_state")), sample.name
             assert not re.search(r"_(ms|milliseconds|minutes|hours|days|kb|mb|percent|created)(_|$)", sample.name)
+
+
+def test_each_metric_stands_in_the_docs(tmp_path: Path) -> None:
+    documented = set(re.findall(r"^\| `(syncd_\w+)`", (ROOT / "docs/operating.md").read_text(), re.M))
+    with running(jobs=1, days=1, rows=5) as vendor, daemon(at_home(tmp_path, vendor)) as syncd:
+        until(lambda: "syncd_last_success_timestamp_seconds{" in (text := syncd.client.get("/metrics").text) and text)
+        families = text_string_to_metric_families(syncd.client.get("/metrics").text)
+        shown = {family.name + {"counter": "_total", "info": "_info"}.get(family.type, "") for family in families}
+    assert {name.replace("_info_info", "_info") for name in shown} == documented
+
+
+@contextmanager
+def counted(client: httpx.Client) -> Iterator[tuple[str, list[str]]]:
+    """Another address for what the client reads, and the paths that are asked for there."""
+    asked: list[str] = []
+
+    class Passing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            answer = client.get(self.path)
+            self.send_response(answer.status_code)
+            for name in ("content-type", "content-security-policy", "x-content-type-options"):
+                if name in answer.headers:
+                    self.send_header(name, answer.headers[name])
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Passing) as between:
+        threading.Thread(target=between.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{between.server_port}/", asked
+        between.shutdown()
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium here")
+def test_a_browser_keeps_the_page_alive_without_a_complaint(tmp_path: Path) -> None:
+    with running(jobs=1, days=1, rows=5) as vendor, daemon(at_home(tmp_path, vendor)) as syncd:
+        until(lambda: ">loaded<" in syncd.client.get("/").text)
+        with counted(syncd.client) as (url, asked):
+            command = ["chromium", "--headless", "--no-sandbox", "--enable-logging=stderr", "--dump-dom"]
+            command += [f"--user-data-dir={tmp_path / 'browser'}", "--virtual-time-budget=12000", url]
+            seen = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert "CONSOLE" not in seen.stderr, "a rule of the page was broken"
+    assert asked.count("/") >= 3, "the page asks again every five seconds"
+    assert '<p id="live" role="status"></p>' in seen.stdout, "no answer was missed"
+    assert ">loaded<" in seen.stdout
 
 
 def test_a_token_is_asked_for_everywhere_but_at_the_probes(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ class Metrics:
         Info("syncd_build", "Which syncd this is.", registry=own).info({"version": version("syncd")})
         ProcessCollector(namespace="syncd", registry=own)
         for source in sources:  # a series that begins at 0 shows its first step
-            for each in (self._set_aside, self._retries, self._failures, self._passes, self._success):
+            for each in (self._set_aside, self._retries, self._failures, self._passes):
                 each.labels(source)
 
     def hear(self, event: str, values: Mapping[str, Any]) -> None:
