@@ -183,14 +183,34 @@ def test_a_lost_catalogue_and_a_lost_file_at_once(home: Home) -> None:
     proved(home)
 
 
-def test_what_is_lost_for_good_is_told_with_the_export_that_brings_it_back(home: Home) -> None:
-    files(home)[0].unlink()
+def test_what_is_lost_for_good_is_told_and_the_rest_can_be_read(home: Home) -> None:
+    before = home.query("SELECT * FROM _syncd.runs ORDER BY ALL")
+    ((path, rows),) = home.query("SELECT path, rows FROM _syncd.files ORDER BY ALL LIMIT 1")
+    ((all_rows,),) = home.query("SELECT count(*) FROM acme.sessions")
+    (home.data_dir / path).unlink()
     rmtree(home.data_dir / "landing")
-    for arguments in (["verify"], ["verify", "--repair"]):
+    for arguments in (["verify"], ["verify", "--repair"], ["verify"]):
         ended = home.run(*arguments)
         assert ended.returncode == 1
         assert "a once export of" in ended.stdout
-    assert home.query("SELECT count(*) FROM _syncd.runs") == [(4,)]
+    assert home.query("SELECT * FROM _syncd.runs ORDER BY ALL") == before, "the ledger still tells what there was"
+    assert home.query("SELECT count(*) FROM acme.sessions") == [(all_rows - rows,)]
+
+
+@pytest.mark.parametrize("landed", ["gone", "damaged"])
+def test_what_is_lost_here_is_fetched_again_where_the_vendor_still_has_it(tmp_path: Path, landed: str) -> None:
+    with running(jobs=1, days=2, rows=30, parts=2) as vendor:
+        home = Home(tmp_path, {"acme": vendor.settings()})
+        home.once()
+        before = home.tables()
+        ((path, run),) = home.query("SELECT path, run FROM _syncd.files ORDER BY ALL LIMIT 1")
+        truncate(home.data_dir / path)
+        folder = home.data_dir / "landing" / "acme" / run
+        rmtree(folder) if landed == "gone" else flip(next(folder.glob("*.part")))
+        repaired = home.run("verify", "--repair")
+    assert repaired.returncode == 0, repaired.stdout + repaired.stderr
+    assert home.tables() == before
+    proved(home)
 
 
 def test_landed_bytes_that_changed_are_put_aside_and_never_parsed(home: Home) -> None:
@@ -211,7 +231,8 @@ def test_file_and_landed_bytes_damaged_the_file_is_not_made_from_them(home: Home
     flip(home.data_dir / path)
     flip(next((home.data_dir / "landing" / "acme" / run).glob(f"{part}*.part")))
     assert home.run("verify", "--repair").returncode == 1
-    assert (path,) in home.query("SELECT path FROM _syncd.files")
+    assert not home.query(f"SELECT 1 FROM _syncd.files WHERE run = '{run}' AND part = '{part}'")
+    assert (home.data_dir / path).exists(), "who has it may still save something of it"
 
 
 def test_landed_bytes_that_are_kept_no_more_are_no_flaw(home: Home) -> None:

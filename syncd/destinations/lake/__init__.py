@@ -131,7 +131,9 @@ class Lake:
             lose(catalogue, lost, self._clock())
             for run, _ in ready:
                 withdraw(catalogue, run, self._clock())
-            done = apply(catalogue, self.home, ready, self._declared, self._clock(), anew=True)
+            done = Committed()
+            if ready:
+                done = apply(catalogue, self.home, ready, self._declared, self._clock(), anew=True)
             show_all(catalogue, self.home)
             return done
 
