@@ -7,6 +7,7 @@ under temporary names; the renames come last, and repeating them replaces.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date
@@ -21,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from syncd.destinations.lake import disk
+from syncd.destinations.lake.encodings import encodings
 from syncd.destinations.lake.naming import LINEAGE, given
 from syncd.destinations.lake.paths import part_path, rejects_path, temporary
 from syncd.errors import StartOver
@@ -34,6 +36,7 @@ ROW_GROUP_BYTES = 32 << 20
 HELD_BYTES = 64 << 20  # of rows that wait for their row group, all files of a part together
 OPEN_FILES = 128  # of one part; the one that waited longest is closed before another opens
 SAMPLES = 3
+REPEATED = ("_syncd_run", "_syncd_job", "_syncd_part", "_syncd_completed_at")  # the same in each row of a file
 FORMAT: dict[str, Any] = dict(compression="zstd", compression_level=1, version="2.6", store_schema=False)
 FORMAT["write_page_checksum"] = True  # a flipped bit is found also when the catalogue is lost
 REJECTED = pa.schema(
@@ -164,6 +167,8 @@ class Staging:
         self._numbers: dict[str, int] = {}
         self._closed: list[_Target] = []
         self._rejects: _Open | None = None
+        self._writer_thread = ThreadPoolExecutor(1, thread_name_prefix="write")  # the next row group fills meanwhile
+        self._writing: Future[None] | None = None
         self._samples: list[Rejected] = []
         self._columns: dict[str, Column] = {}
         self._tally = dict(lines=0, rows=0, rejected=0, blank=0)
@@ -223,6 +228,7 @@ class Staging:
 
     def drop(self) -> None:
         """Leave no file open and none under a temporary name."""
+        self._writer_thread.shutdown()
         for file in [*self._open.values(), *filter(None, [self._rejects])]:
             file.writer.is_open = False  # no footer is wanted: the file goes
             with suppress(OSError):  # a full disk may refuse what the stream still holds
@@ -264,7 +270,7 @@ class Staging:
         while self._held_bytes > HELD_BYTES:
             self._flush(max(self._held, key=lambda one: self._held[one].bytes))
 
-    def _opened(self, number: int, day: str) -> _Open:
+    def _opened(self, number: int, day: str, rows: pa.Table) -> _Open:
         while len(self._open) >= OPEN_FILES:
             self._shut_oldest()
         self._numbers[day] = self._numbers.get(day, 0) + 1
@@ -274,13 +280,13 @@ class Staging:
         text = pa.dictionary(pa.int32(), pa.string())
         fields += [(name, text) for name in ("_syncd_run", "_syncd_job", "_syncd_part")]
         fields += [("_syncd_row", pa.int64()), ("_syncd_completed_at", pa.timestamp("us"))]
-        return self._writer(path, day, layout, pa.schema(fields))
+        return self._writer(path, day, layout, pa.schema(fields), **encodings(rows, REPEATED))
 
-    def _writer(self, path: str, day: str, layout: Layout, schema: pa.Schema) -> _Open:
+    def _writer(self, path: str, day: str, layout: Layout, schema: pa.Schema, **written: Any) -> _Open:
         hidden = self._root / temporary(path)
         disk.make_folder(hidden.parent)
         stream = _Digesting(hidden)
-        writer = pq.ParquetWriter(stream, schema, **FORMAT)
+        writer = pq.ParquetWriter(stream, schema, **FORMAT, **written)
         said = _footer(self._run, self._scope, self._part, self._generation, layout)
         writer.add_key_value_metadata({FOOTER: said})
         return _Open(_Target(path, day, layout, hidden), stream, writer)
@@ -288,10 +294,10 @@ class Staging:
     def _flush(self, key: tuple[int, str]) -> None:
         held = self._held.pop(key)
         self._held_bytes -= held.bytes
-        self._open[key] = file = self._open.pop(key, None) or self._opened(*key)
-        file.target.rows += held.count
-        file.target.dated = file.target.dated and held.dated
         rows, count = pa.Table.from_batches(held.rows), held.count
+        self._open[key] = file = self._open.pop(key, None) or self._opened(*key, rows)
+        file.target.rows += count
+        file.target.dated = file.target.dated and held.dated
         columns = {name: rows.column(name) for name in rows.column_names}
         for name, text in [
             ("_syncd_run", self._run.id),
@@ -303,9 +309,17 @@ class Staging:
         instant = pa.scalar(self._run.completed_at.astimezone(UTC).replace(tzinfo=None), pa.timestamp("us"))
         columns["_syncd_completed_at"] = pa.chunked_array([pa.repeat(instant, count)])
         arranged = pa.Table.from_arrays([columns[name] for name in file.writer.schema.names], schema=file.writer.schema)
-        file.writer.write_table(arranged, row_group_size=count)
+        self._await_writing()  # one row group at a time: two would double the memory
+        self._writing = self._writer_thread.submit(file.writer.write_table, arranged, row_group_size=count)
+
+    def _await_writing(self) -> None:
+        """Have all that was handed out written; raises what it met."""
+        if self._writing:
+            writing, self._writing = self._writing, None
+            writing.result()
 
     def _shut_oldest(self) -> None:
+        self._await_writing()
         oldest = next(iter(self._open))
         self._shut(self._open[oldest])
         del self._open[oldest]  # not before: what fails to close must still be dropped
