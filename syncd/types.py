@@ -204,8 +204,8 @@ def cast_sql(expr: str, stored: Type, shown: Type) -> str:
             return f"CAST(NULL AS {sql(shown)})"
         case "double", "decimal":  # by its shortest text: a binary fraction has digits that nobody sent
             return f"CAST(CAST({expr} AS VARCHAR) AS {sql(shown)})"
-        case "decimal", "string":
-            return _decimal_text(expr, stored)
+        case "decimal" | "double", "string":
+            return _number_text(expr, stored)
         case "list", "list":
             return _cast_list(expr, stored.element, shown.element)
         case "struct", "struct":
@@ -237,8 +237,8 @@ def _json_text(expr: str, t: Type) -> str:
         return expr
     if not _needs_spelling(t):
         return f"CAST(to_json({expr}) AS VARCHAR)"
-    if t.kind == "decimal":
-        return _decimal_text(expr, t)
+    if t.kind in ("decimal", "double"):
+        return _number_text(expr, t)
     if t.kind == "list":
         each = _each(expr)
         element = f"coalesce({_json_text(each, t.element)}, 'null')"
@@ -253,13 +253,16 @@ def _json_text(expr: str, t: Type) -> str:
     return f"CASE WHEN {expr} IS NULL THEN NULL ELSE '{{' || {whole} || '}}' END"
 
 
-def _decimal_text(expr: str, t: Type) -> str:
+def _number_text(expr: str, t: Type) -> str:
+    """The shortest spelling: a 5 that is stored beside 0.25 is 5, not 5.0 or 5.00."""
     text = f"CAST({expr} AS VARCHAR)"
-    return f"rtrim(rtrim({text}, '0'), '.')" if t.scale else text  # 5 stored beside 0.25 is 5, not 5.00
+    if t.kind == "double":
+        return rf"regexp_replace({text}, '\.0$', '')"
+    return f"rtrim(rtrim({text}, '0'), '.')" if t.scale else text
 
 
 def _needs_spelling(t: Type) -> bool:
-    return t.kind in ("decimal", "json") or any(_needs_spelling(field) for _, field in t.fields)
+    return t.kind in ("decimal", "double", "json") or any(_needs_spelling(field) for _, field in t.fields)
 
 
 def _each(expr: str) -> str:

@@ -14,12 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from syncd.errors import BadRun
 from syncd.model import Batch, Column, Scope
 from syncd.parse import csv as room
+from syncd.parse import parse
 from syncd.parse.blocks import whole
 from syncd.parse.records import split
 from syncd.types import Type
-from tests.parse_oracle import declared, read, type_of, values
+from tests.parse_oracle import cut, declared, read, type_of, values
 
 at = partial(datetime, tzinfo=None)  # naive UTC, as stored
 NASTY = sorted((Path(__file__).parent / "data" / "nasty").glob("*.csv"))
@@ -148,6 +150,41 @@ def test_the_first_record_is_the_names_unless_it_is_clearly_none(
     (batch,) = read(text, format="csv", fields=fields)
     assert [column.source_name for column in batch.columns] == names
     assert batch.rows.num_rows == rows
+
+
+BROKEN = [b'"a"b,c\n1,2\n', b'"a\n1\n']
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_a_header_with_broken_quotes_is_a_bad_run_where_nothing_else_names_the_columns(text: bytes) -> None:
+    with pytest.raises(BadRun, match="names of the columns"):
+        read(text, format="csv")
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_a_first_record_with_broken_quotes_is_a_rejected_line_where_the_names_are_known(text: bytes) -> None:
+    names = ("a", "c") if b"," in text else ("a",)
+    (batch,) = read(text, format="csv", fields=names)
+    assert [line.row for line in batch.rejected] == [1]
+    assert [column.source_name for column in batch.columns] == [*names]
+
+
+@pytest.mark.parametrize("text", [b'a;"x\ny";b\n1;2;3\n', b'\n"a,\n";b\n1;2\n', b"a|b\n1|2\n"])
+def test_the_header_is_the_same_however_the_bytes_arrive(text: bytes) -> None:
+    (whole,) = read(text, format="csv")
+    for size in range(1, len(text)):
+        (cuts,) = parse(cut(text, [size]), Scope("t"), "csv")
+        assert cuts.columns == whole.columns
+        assert cuts.rows == whole.rows
+
+
+def test_an_empty_field_of_a_column_that_widens_on_the_way_is_null_all_the_way() -> None:
+    text = b"v,w\n1,x\n,x\n" + b"odd,x\n,x\n" * MANY
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, "whole", lambda chunks, last_end: whole(chunks, last_end, 64))
+        batches = read(text, declared(v="uint64"), "csv")
+    assert len(batches) > 10
+    assert {*values(batches, "v")[1::2]} == {None}
 
 
 def test_the_scope_tells_the_header_too_and_the_caller_may_decide() -> None:

@@ -124,6 +124,9 @@ def test_no_bytes_break_the_law(text: bytes, format: str) -> None:
     except StartOver:
         assert text.startswith(b"\x1f\x8b")
         return
+    except BadRun as error:
+        assert format == "csv" and "names of the columns" in str(error)
+        return
     for batch in batches:
         assert batch.lines == batch.rows.num_rows + len(batch.rejected) + batch.blank
     if format == "jsonl":

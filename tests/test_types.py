@@ -37,9 +37,7 @@ NUMBERS = st.one_of(
     st.integers(-(2**60), 2**60).map(lambda n: int_type(n, n)),
     st.builds(fraction_type, st.integers(0, 45), st.integers(0, 45), st.booleans()),
 )
-SCALARS = st.one_of(
-    st.sampled_from(["null", "bool", "string", "json", "date", "timestamp"]).map(Type), NUMBERS
-)
+SCALARS = st.one_of(st.sampled_from(["null", "bool", "string", "json", "date", "timestamp"]).map(Type), NUMBERS)
 TYPES = st.recursive(
     SCALARS,
     lambda inner: st.one_of(inner.map(list_of), st.dictionaries(NAMES, inner, max_size=3).map(struct_of)),
@@ -53,9 +51,7 @@ def test_a_type_survives_as_text(t: Type) -> None:
     assert hash(Type.parse(str(t))) == hash(t)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "int", "int64(", "list<int64", "struct<>", 'struct<"a"int64>', "int64 ", "x"]
-)
+@pytest.mark.parametrize("text", ["", "int", "int64(", "list<int64", "struct<>", 'struct<"a"int64>', "int64 ", "x"])
 def test_other_text_is_no_type(text: str) -> None:
     with pytest.raises(ValueError, match="no type"):
         Type.parse(text)
@@ -133,6 +129,11 @@ CASES: list[tuple[Type, Any, Type, Any]] = [
     (HALF, 0.1, MONEY, Decimal("0.10")),
     (Type("double", 0, 7), 1e-7, Type("decimal", 20, 7, wide=True), Decimal("1E-7")),
     (HALF, 0.1, STRING, "0.1"),
+    (HALF, 5.0, STRING, "5"),
+    (HALF, 1e22, STRING, "1e+22"),
+    (HALF, -100.0, STRING, "-100"),
+    (list_of(HALF), [5.0, 0.5], STRING, "[5,0.5]"),
+    (struct_of({"a": list_of(HALF)}), {"a": [20.0, None]}, JSON, '{"a":[20,null]}'),
     (MONEY, Decimal("5.00"), STRING, "5"),
     (MONEY, Decimal("12345678901234567890.12"), STRING, "12345678901234567890.12"),
     (Type("bool"), True, STRING, "true"),

@@ -15,6 +15,8 @@ from syncd.model import Batch, Column, Rejected, Scope
 from syncd.parse.values import Refused
 from syncd.types import INTS, NULL, Type, arrow, join
 
+TEXTS = ("null", "string", "json")  # kinds whose values are text
+
 
 @dataclass(slots=True)
 class Found:
@@ -37,6 +39,7 @@ class Known:
     forms: dict[str, pa.DataType] = field(default_factory=dict)
     taken: set[str] = field(default_factory=lambda: {"_syncd_row"})  # names in use, in lower case
     groups: frozenset[str] = frozenset()  # what stands before a dot in a declared name
+    values: frozenset[str] = frozenset()  # declared, and not text when the part began: an empty CSV field is NULL
 
     @classmethod
     def of(cls, scope: Scope) -> Known:
@@ -44,11 +47,12 @@ class Known:
         known.taken.update(column.name.lower() for column in scope.columns)
         names = [column.source_name for column in scope.columns if column.origin == "declared"]
         known.groups = frozenset(name[:at] for name in names for at in range(len(name)) if name[at] == ".")
+        known.values = frozenset(name for name in names if known.columns[name].type.kind not in TEXTS)
         return known
 
     def snapshot(self) -> Known:
         """As it is now, for another thread."""
-        return Known(dict(self.columns), dict(self.forms), self.taken, self.groups)
+        return Known(dict(self.columns), dict(self.forms), self.taken, self.groups, self.values)
 
     def guide(self, source_name: str) -> Type:
         """The declared type, or NULL: a learned column accepts no other spellings."""

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pv
 
-from syncd.parse.blocks import whole
+from syncd.parse.blocks import BOM, whole
 from syncd.parse.columns import Found, Known
 from syncd.parse.lines import Indices, Lines
 from syncd.parse.records import RETURN, Records, fields, split
@@ -66,16 +66,19 @@ def _headers(lines: Lines, dialect: Dialect) -> Any:
         at = lines.block.find(header)
         while at >= 0:
             line = int(np.searchsorted(lines.starts, at, side="right")) - 1
-            whole = lines[line].removesuffix(b"\r").removeprefix(b"\xef\xbb\xbf")
+            whole = lines[line].removesuffix(b"\r").removeprefix(BOM)
             found[line] |= whole == header
             at = lines.block.find(header, at + len(header))
     return found
 
 
 def _slow(records: Records) -> Any:
-    """Records that pyarrow may read otherwise: odd quotes, or a carriage return that it takes for a newline."""
+    """Records that pyarrow may read otherwise: odd quotes, a carriage return that it takes for a newline, a mark that
+    it drops."""
     slow = records.odd.copy()
     block = records.lines.block
+    if BOM in block:
+        slow |= np.array([block.startswith(BOM, start) for start in records.lines.starts.tolist()], np.bool_)
     if b"\r" in block and block.count(b"\r") > block.count(b"\r\n"):
         data = np.frombuffer(block, np.uint8)
         returns = np.flatnonzero(data == RETURN)
@@ -161,7 +164,8 @@ def _found(
             for array, texts in zip(arrays, slow[0], strict=True)
         ]
     columns: dict[str, tuple[pa.Array | None, Type]] = {
-        name: typed(array, known.guide(name)) for name, array in zip(dialect.names, arrays, strict=True)
+        name: typed(array, known.guide(name), empty_is_null=name in known.values)
+        for name, array in zip(dialect.names, arrays, strict=True)
     }
     return Found(
         records=int(is_record.sum()),

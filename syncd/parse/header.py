@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
+from syncd.errors import BadRun
 from syncd.parse.csv import Dialect
 from syncd.parse.records import DELIMITERS, MAX_OPEN, fields, split
 from syncd.parse.values import date_in, number_in, time_in
-
-_QUOTED = re.compile(r'"[^"]*"')
 
 
 def sniffed(
@@ -21,10 +19,12 @@ def sniffed(
     `wanted` are the names that the job asks for in order, `known` those of the scope; `header` None: look.
     """
     start = _until_record(chunks)
-    guess = _QUOTED.sub("", _first(start).decode(errors="replace"))
-    delimiter = max(DELIMITERS, key=guess.count)
-    first = _first(start, delimiter)
-    found = fields(first.decode(errors="replace"), delimiter) or []
+    firsts = {each: _first(start, each) for each in DELIMITERS}
+    split_by = {each: fields(first.decode(errors="replace"), each) for each, first in firsts.items()}
+    delimiter = max(DELIMITERS, key=lambda each: len(split_by[each] or ()))
+    first, found = firsts[delimiter], split_by[delimiter]
+    if found is None:
+        return chain([start], chunks), _nameless(first, delimiter, wanted)
     values = [value if value is not None else "\\N" for value in found]
     if header is None:
         header = not _is_data(values, wanted, known)
@@ -32,16 +32,26 @@ def sniffed(
 
 
 def _until_record(chunks: Iterator[bytes]) -> bytes:
-    """Chunks until they hold a record that isn't blank."""
+    """Chunks until they hold a record that isn't blank, whatever the delimiter."""
     start = b""
     for chunk in chunks:
         start += chunk
-        if len(start) > MAX_OPEN or (start.strip() and not split(start, ",", False).lines.blank.all()):
+        if len(start) > MAX_OPEN or not any(split(start, each, False).lines.blank.all() for each in DELIMITERS):
             break
     return start
 
 
-def _first(start: bytes, delimiter: str = ",") -> bytes:
+def _nameless(first: bytes, delimiter: str, wanted: Sequence[str]) -> Dialect:
+    """For a first record with broken quotes: it is rejected like any other if the columns are known without it."""
+    if not wanted:
+        raise BadRun(
+            f"the names of the columns can't be read, their quotes are broken: {first[:100]!r}",
+            hint="compare with the vendor's page; then: syncd retry",
+        )
+    return _dialect(wanted, delimiter, wanted, None)
+
+
+def _first(start: bytes, delimiter: str) -> bytes:
     lines = split(start, delimiter, True).lines
     first = next((lines[line] for line in range(len(lines)) if not lines.blank[line]), b"")
     return first.removesuffix(b"\r")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import numpy as np
@@ -268,5 +268,8 @@ def _is_exact(block: bytes, start: int, at: int) -> bool:
     if not match or match.end() <= at:
         return True
     text = match[0].decode()
-    value = float(text)
-    return repr(value) == text or Decimal(text) == Decimal(repr(value))
+    value = repr(float(text))
+    try:
+        return value == text or Decimal(text) == Decimal(value)
+    except InvalidOperation:  # an exponent of 20 digits
+        return False

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from syncd.model import Column
 from syncd.parse import jsonl
 from syncd.parse.arraytext import json_of
-from syncd.parse.columns import Known
+from syncd.parse.columns import TEXTS, Known
 from syncd.parse.settle import settle
 from syncd.parse.values import Refused, as_column, decode, number_in, type_of_all
 from syncd.types import BOOL, INTS, NULL, STRING, TIMESTAMP, Type, arrow
@@ -21,14 +21,14 @@ EXACT_LENGTH = 16  # characters: 15 digits and a point survive in a double
 TRUE, FALSE = pa.array(["1", "true"]), pa.array(["0", "false"])
 
 
-def typed(array: pa.Array, guide: Type) -> Typed:
+def typed(array: pa.Array, guide: Type, *, empty_is_null: bool) -> Typed:
     """The texts as the type that holds them all: `guide`, if its spellings do."""
-    if guide.kind not in ("null", "string", "json"):
+    if empty_is_null:
         empty = pc.equal(array, "")
         array = pc.if_else(empty, pa.scalar(None, pa.string()), array) if pc.any(empty).as_py() else array
     if array.null_count == len(array):
         return None, NULL
-    if guide.kind in ("null", "string", "json"):
+    if guide.kind in TEXTS:
         return array, STRING
     quick = _nested(array, guide) if guide.kind in ("list", "struct") else _plain(array, guide)
     return quick or _each(array, guide)
