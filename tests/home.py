@@ -76,8 +76,8 @@ class Home:
 
     def tables(self) -> dict[str, list[tuple[Any, ...]]]:
         """Every row of every table of every source, without the instant of loading: what must not depend on luck."""
-        listed = "SELECT schema_name, view_name FROM duckdb_views() WHERE NOT internal AND NOT starts_with(schema_name, '_syncd')"
-        views = self.query(listed)
+        listed = "SELECT schema_name, view_name FROM duckdb_views() WHERE NOT internal"
+        views = self.query(f"{listed} AND NOT starts_with(schema_name, '_syncd')")
         found = {}
         for schema, view in sorted(views):
             rows = self.query(f'SELECT * EXCLUDE ("_syncd_loaded_at") FROM {quoted(schema)}.{quoted(view)}')
