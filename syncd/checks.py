@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -57,12 +57,24 @@ def problems(settings: Settings) -> Iterator[Problem]:
         free = shutil.disk_usage(settings.data_dir).free
         if free < LITTLE:
             yield Problem("warning", f"{settings.data_dir}: only {free >> 20} MB free", "make room or move data_dir")
-        look(settings)
+        yield from shadowed(look(settings).runs)
     except SyncdError as error:
         yield Problem("error", str(error), error.hint, error.exit_code)
     for name, section in settings.sources.items():
         source = Patient(build_source(name, section), Patience(PATIENCE))
         yield from source_problems(name, source, section.jobs)
+
+
+def shadowed(runs: Iterable[Mapping[str, Any]]) -> Iterator[Problem]:
+    """A warning for each derived view that is not made: the vendor has a scope of its name."""
+    scopes = {(run["source"], run["scope"].lower()) for run in runs}
+    derived = {
+        (run["source"], view) for run in runs for view in (f"{run['scope']}_latest", f"{run['scope']}@{run['job']}")
+    }
+    for source, view in sorted(derived):
+        if (source, view.lower()) in scopes:
+            text = f'{source}."{view}" is the vendor\'s scope of that name; the derived view is not made'
+            yield Problem("warning", text, "_syncd.columns and _syncd.files name the scope of each column and file")
 
 
 def source_problems(name: str, source: Source, wanted: frozenset[str] | None) -> Iterator[Problem]:

@@ -71,6 +71,8 @@ def syncd(
 @app.command()
 def run(context: typer.Context) -> None:
     """The daemon: a pass over each source at its poll_interval, until SIGTERM."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))  # a stop is no failure while it starts, either
     from syncd import log
     from syncd.duty import on_duty
 

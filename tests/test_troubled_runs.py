@@ -121,3 +121,16 @@ def test_a_stop_does_not_wait_for_a_vendor_that_hangs(
         over.set()
         process.kill()
         process.communicate()
+
+
+def test_a_daemon_that_is_stopped_while_it_starts_ends_with_0(vendor: Vendor, tmp_path: Path) -> None:
+    process = Home(tmp_path, {"acme": vendor.settings()}).start("run")
+    try:
+        while "duckdb" not in Path(f"/proc/{process.pid}/maps").read_text():  # it is still at its imports
+            time.sleep(0.002)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.communicate()
