@@ -26,6 +26,7 @@ from syncd.sync import End, Outcome, Stopped, one_pass
 
 TICK_S = 1.0
 GRACE_S = 4.0  # for a stop; who still waits for an answer then is cut off, which costs a repeat and no more
+ORDERS = 8  # worked off side by side: a slow one must not keep the next one waiting
 SWEEP_EVERY = timedelta(hours=12)
 
 log = structlog.get_logger()
@@ -39,13 +40,13 @@ class Daemon:
         self._due: dict[str, datetime | None] = dict.fromkeys(house.mirrors)  # None: at once
         self._swept: dict[str, datetime] = {}
         self._running: dict[str, Future[Outcome]] = {}
-        self._orders: Future[list[End]] | None = None  # what other commands left for us, under way
+        self._orders: dict[tuple[str, str], Future[list[End]]] = {}  # left by other commands, under way: one a run
         self._untried = set(house.mirrors if is_start else ())  # sources whose first pass has not ended
         self._welcome = False  # whether some source has not refused us at its first pass
 
     def run(self, on_tick: Callable[[], None] = lambda: None) -> None:
         """Turn until a stop. ConfigError when every source refuses us at the start; bugs pass through."""
-        with ThreadPoolExecutor(len(self._house.mirrors) + 1, thread_name_prefix="pass") as passes:  # one for orders
+        with ThreadPoolExecutor(len(self._house.mirrors) + ORDERS, thread_name_prefix="pass") as passes:
             try:
                 while not self._house.stop.is_set():
                     self.tick(passes)
@@ -79,11 +80,11 @@ class Daemon:
                     self._swept[name] = now
 
     def _take_orders(self, passes: ThreadPoolExecutor) -> None:
-        if self._orders and self._orders.done():
-            done, self._orders = self._orders, None
-            done.result()  # what an order couldn't write down, a bug or a stop
-        if self._orders is None and (orders := self._house.state.orders()):
-            self._orders = passes.submit(work_off, self._house, orders)
+        for run in [run for run, future in self._orders.items() if future.done()]:
+            self._orders.pop(run).result()  # what an order couldn't write down, a bug or a stop
+        for order in self._house.state.orders():
+            if len(self._orders) < ORDERS and (order.source, order.run) not in self._orders:
+                self._orders[order.source, order.run] = passes.submit(work_off, self._house, [order])
 
     def _take_in(self, name: str, future: Future[Outcome]) -> None:
         try:

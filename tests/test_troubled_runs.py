@@ -134,3 +134,33 @@ def test_a_daemon_that_is_stopped_while_it_starts_ends_with_0(vendor: Vendor, tm
     finally:
         process.kill()
         process.communicate()
+
+
+def test_an_order_is_acted_on_beside_a_slow_one(vendor: Vendor, tmp_path: Path) -> None:
+    slow, quick = Export(1, [b"no record\n"]), Export(2, [b"no record\n"], days_ago=2)
+    vendor.runs = [slow, quick]
+    home = Home(tmp_path, {"acme": vendor.settings()})
+    home.once(expect=1)
+    hangs, over = threading.Event(), threading.Event()
+
+    def hang(part: int) -> None:
+        hangs.set()
+        over.wait(60)
+
+    slow.body = hang
+    quick.body = lambda part: (200, lines(2))
+    daemon = home.start("run")
+    try:
+        while "jobs_listed" not in (daemon.stderr.readline() if daemon.stderr else "jobs_listed"):
+            pass
+        assert home.run("retry", "acme/7-1").returncode == 0
+        assert hangs.wait(30)
+        assert home.run("retry", "acme/7-2").returncode == 0
+        asked_at = time.monotonic()
+        while states(home)["7-2"] != "loaded":
+            assert time.monotonic() - asked_at < 30, "the slow order held it up"
+        assert not over.is_set()
+    finally:
+        over.set()
+        daemon.kill()
+        daemon.communicate()
