@@ -396,6 +396,28 @@ def test_a_group_that_comes_both_ways_at_once_is_a_key_given_twice() -> None:
     assert len(batch.rejected) == MANY
 
 
+def test_a_key_that_only_few_late_lines_have_and_only_as_null_is_a_column() -> None:
+    sent = [ORDINARY % (n, n) for n in range(5000)]
+    sent[4000] = b'{"late":null,' + sent[4000][1:]
+    sent[4500] = b'{"later":null,"new":1,' + sent[4500][1:]
+    (batch,) = read(b"\n".join(sent))
+    assert {column.name for column in batch.nulls} == {"late", "later"}
+    check(jsonl(b"\n".join(sent)), [batch])
+
+
+def test_odd_times_among_many_cost_themselves() -> None:
+    usual, odd = (
+        '"2026-01-05 10:11:12"',
+        ['"2026-01-05T10:11:12Z"', '"2026-02-30 00:00:00"', '"2026-01-05"', "null", '"x"'],
+    )
+    sent = ([usual] * 1000 + [odd[0]]) * 2
+    batches = read("".join(f'{{"v":{value}}}\n' for value in sent).encode(), declared(v="timestamp"))
+    assert values(batches, "v") == [at(2026, 1, 5, 10, 11, 12)] * len(sent)
+    sent = [*([usual] * 100), *odd] * 10
+    batches = read("".join(f'{{"v":{value}}}\n' for value in sent).encode(), declared(v="timestamp"))
+    assert values(batches, "v") == [json.loads(value) for value in sent]
+
+
 def test_an_undeclared_object_stays_a_struct() -> None:
     batches = read(b'{"g":{"a":1}}\n', declared(**{"h.a": "int64"}))
     assert values(batches, "g") == [{"a": 1}]

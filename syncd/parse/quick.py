@@ -22,7 +22,7 @@ from syncd.parse.forms import TooSlow, forms_of
 from syncd.parse.lines import Flags, Indices, Lines
 from syncd.parse.settle import inexact_numbers, settle
 from syncd.parse.values import Refused, record
-from syncd.types import Type
+from syncd.types import NULL, Type
 
 SAMPLES = 8  # lines looked at to learn a block's keys
 FEW = 8  # lines so few that halving them is no gain
@@ -91,14 +91,14 @@ class _Reader:
             group = groups.pop()
             try:
                 table = self.table(group)
-                group, table = self.without_new_keys(group, table)
+                group, table, only_null = self.without_new_keys(group, table)
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
                 self.failures += 1
                 if self.failures > MAX_FAILURES:
                     raise TooSlow from None
                 groups += reversed([part for part in self.split(group, str(error)) if len(part)])
             else:
-                self.keep(group, table)
+                self.keep(group, table, only_null)
 
     def look_at(self, wanted: Indices) -> None:
         """Learn keys and forms from these lines."""
@@ -123,13 +123,15 @@ class _Reader:
             raise pa.ArrowInvalid("two objects on one line")
         return table
 
-    def without_new_keys(self, group: Indices, table: pa.Table) -> tuple[Indices, pa.Table]:
-        """The rows whose keys were all foreseen; the others are read slowly, or looked at when they are many."""
+    def without_new_keys(self, group: Indices, table: pa.Table) -> tuple[Indices, pa.Table, list[str]]:
+        """The rows whose keys were all foreseen or null, and the new names that are null wherever they stand; the other
+        rows are read slowly, or looked at when they are many."""
         if not self.takes_new_keys:
-            return group, table
+            return group, table, []
         names, forms = list(self.forms), pa.schema(list(self.forms.items()))
+        new_names = table.column_names[len(names) :]
         is_new = np.zeros(len(group), np.bool_)
-        for name in table.column_names[len(names) :]:
+        for name in new_names:
             is_new |= table.column(name).is_valid().to_numpy()
         if 10 * is_new.sum() > len(group) > FEW:
             self.look_at(_spread(group[is_new]))
@@ -138,8 +140,13 @@ class _Reader:
             self.look_at(_spread(group))
             raise pa.ArrowInvalid("keys deeper down")
         self.slow.read(self.lines, group[is_new].tolist(), self.known)
+        only_null = [
+            name for name in new_names if table[name].null_count == len(group) and name not in self.known.groups
+        ]
         table = table.select(names)
-        return (group[~is_new], table.filter(pa.array(~is_new))) if is_new.any() else (group, table)
+        if is_new.any():
+            return group[~is_new], table.filter(pa.array(~is_new)), only_null
+        return group, table, only_null
 
     def split(self, group: Indices, message: str) -> list[Indices]:
         """What to try next, without the lines that the message tells of where it tells."""
@@ -186,12 +193,12 @@ class _Reader:
                 found = np.unique(np.concatenate([found, *others]))
         return found
 
-    def keep(self, group: Indices, table: pa.Table) -> None:
+    def keep(self, group: Indices, table: pa.Table, only_null: Sequence[str]) -> None:
         """Settle each column; read the rows in doubt slowly."""
         arrays = dict(zip(self.forms, map(_whole, table.columns), strict=True))
         arrays = lift_arrays(arrays, self.known)
         doubt = np.zeros(len(group), np.bool_)
-        columns = {}
+        columns: dict[str, tuple[pa.Array | None, Type]] = {name: (None, NULL) for name in only_null}
         for name, array in arrays.items():
             settled = settle(array, self.known.guide(name))
             columns[name] = settled.array, settled.type
@@ -205,7 +212,7 @@ class _Reader:
             return
         self.slow.read(self.lines, group[doubt].tolist(), self.known)
         if not doubt.all():
-            self.keep(group[~doubt], table.filter(pa.array(~doubt)))
+            self.keep(group[~doubt], table.filter(pa.array(~doubt)), only_null)
 
     def inexact_lines(self) -> Flags:
         if self.inexact is None:
