@@ -219,7 +219,7 @@ def _stored(part: Settled, length: int) -> pa.Array:
 
 
 NEAR = 8  # a number of more than 15 digits with a point has so many on one side of it
-STEP = 1 << 18  # bytes
+STEP = 1 << 17  # bytes: what fits the processor's cache is compared 5 times as fast
 _TOKEN = re.compile(rb"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _MAY_STAND_BEFORE = np.zeros(256, np.bool_)
 _MAY_STAND_BEFORE[list(b":,[ \t\r")] = True
@@ -229,7 +229,7 @@ LONGEST = 400  # digits before a point: more make a double infinite, which shows
 def inexact_numbers(block: bytes) -> Indices:
     """Where the block spells a fraction that is not equal to its double's shortest spelling; perhaps inside text."""
     data = np.frombuffer(block, np.uint8)
-    places = np.concatenate((_long_fractions(data), _powers(data)))
+    places = _suspects(data)
     starts = _starts(data, places)
     before = starts - 1 - (data[starts - 1] == ord("-"))
     are_values = _MAY_STAND_BEFORE[data[before]] & (before >= 0)
@@ -249,31 +249,28 @@ def _starts(data: Bytes, places: Indices) -> Indices:
     return starts
 
 
-def _long_fractions(data: Bytes) -> Indices:
-    """Points with many digits on one side: one comparison of all bytes, then ever fewer places."""
-    points = np.flatnonzero(data == ord("."))
-    return np.concatenate([_beside_digits(data, points, side) for side in (1, -1)])
+def _suspects(data: Bytes) -> Indices:
+    """Points with many digits on one side, and where an e stands between a digit and a digit or sign."""
+    found = [np.zeros(0, np.int64)]
+    for at in range(0, len(data), STEP):
+        before, here = min(at, NEAR), data[at : at + STEP]
+        part = np.pad(data[at - before : at + STEP + NEAR], (NEAR - before, NEAR))
+        is_digit = part - 48 < 10  # unsigned: all but digits are beyond
+        is_near, is_far = is_digit[NEAR - 1 :][: len(here)], is_digit[: len(here)] | is_digit[2 * NEAR :][: len(here)]
+        found.append(np.flatnonzero(((here | 32) == ord("e")) & is_near | (here == ord(".")) & is_far) + at)
+    places: Indices = np.concatenate(found)
+    places = places[places < len(data) - 1]
+    is_point, after = data[places] == ord("."), data[places + 1]
+    powers = places[~is_point & ((after - 48 < 10) | (after == ord("-")) | (after == ord("+")))]
+    points = places[is_point]
+    return np.concatenate([powers, *(_beside_digits(data, points, side) for side in (1, -1))])
 
 
 def _beside_digits(data: Bytes, places: Indices, side: int) -> Indices:
     places = places[(places + side * NEAR >= 0) & (places + side * NEAR < len(data))]
     for distance in range(NEAR, 0, -1):
-        places = places[data[places + side * distance] - 48 < 10]  # unsigned: all but digits are beyond
+        places = places[data[places + side * distance] - 48 < 10]
     return places
-
-
-def _powers(data: Bytes) -> Indices:
-    """Where an e stands between a digit and a digit or sign. In steps that fit the processor's cache: 5 times as
-    fast."""
-    found = [np.zeros(0, np.int64)]
-    for at in range(1, len(data) - 1, STEP):
-        part = data[at - 1 : at + STEP]
-        found.append(np.flatnonzero(((part[1:] | 32) == ord("e")) & (part[:-1] - 48 < 10)) + at)
-    places: Indices = np.concatenate(found)
-    places = places[places < len(data) - 1]
-    after = data[places + 1]
-    kept: Indices = places[(after - 48 < 10) | (after == ord("-")) | (after == ord("+"))]
-    return kept
 
 
 def _is_exact(block: bytes, start: int, at: int) -> bool:
