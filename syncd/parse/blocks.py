@@ -41,7 +41,7 @@ def _peek(chunks: Iterator[bytes], size: int) -> tuple[bytes, Iterator[bytes]]:
     return start, chunks
 
 
-def gunzip(chunks: Iterable[bytes], most: int = 4 << 20) -> Iterator[bytes]:
+def gunzip(chunks: Iterable[bytes], most: int = 1 << 20) -> Iterator[bytes]:
     """The plain bytes of every member, at most `most` at a time. StartOver: damaged, or the last has no end."""
     member = isal_zlib.decompressobj(wbits=31)
     try:
