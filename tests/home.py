@@ -29,7 +29,7 @@ class Home:
 
     def write(self, sources: dict[str, dict[str, Any]], **more: Any) -> None:
         """(Re)write the configuration; `more`: top-level keys and sections."""
-        top = {"data_dir": str(self.data_dir), "retry_for": "5s"} | more
+        top = {"data_dir": str(self.data_dir), "retry_for": "5s", "http": {"listen": "127.0.0.1:0"}} | more
         lines = [f"{key} = {json.dumps(value)}" for key, value in top.items() if not isinstance(value, dict)]
         sections = {key: value for key, value in top.items() if isinstance(value, dict)}
         sections |= {f"sources.{name}": section for name, section in sources.items()}
