@@ -19,6 +19,7 @@ lint:
     ruff check .
     {{compile}} --output-file - --constraint requirements.txt | diff requirements.txt - || { echo "requirements.txt is stale: just lock"; exit 1; }
     {{compile}} --group dev --output-file - --constraint requirements-dev.txt | diff requirements-dev.txt - || { echo "requirements-dev.txt is stale: just lock"; exit 1; }
+    {{compile}} --group bench --output-file - --constraint requirements-bench.txt | diff requirements-bench.txt - || { echo "requirements-bench.txt is stale: just lock"; exit 1; }
 
 types:
     mypy
@@ -35,6 +36,7 @@ fix:
 lock *arguments:
     {{compile}} --output-file requirements.txt {{arguments}}
     {{compile}} --group dev --constraint requirements.txt --output-file requirements-dev.txt {{arguments}}
+    {{compile}} --group bench --constraint requirements.txt --output-file requirements-bench.txt {{arguments}}
 
 # what the README runs first: no account needed
 demo: setup
@@ -43,3 +45,29 @@ demo: setup
 # mirror a folder of real exports over HTTP and compare every figure with its README
 traffic folder:
     python bench/traffic.py {{folder}}
+
+# staging beside DuckDB, pyarrow, polars and dlt on the same files; bench/README.md has the others' words
+bench *arguments: bench-venv
+    bench/.venv/bin/python bench/speed.py {{arguments}}
+
+# the memory of staging, from 100 MB to 4 GB of lines
+bench-memory *arguments: bench-venv
+    bench/.venv/bin/python bench/memory.py {{arguments}}
+
+# where the time goes
+bench-profile *arguments: bench-venv
+    bench/.venv/bin/python bench/where.py {{arguments}}
+
+# what one bad line in every 1,000 costs
+bench-bad-lines *arguments: bench-venv
+    bench/.venv/bin/python bench/bad_lines.py {{arguments}}
+
+# what DuckDB reads for a stretch of event time
+bench-skipping *arguments: bench-venv
+    bench/.venv/bin/python bench/skipping.py {{arguments}}
+
+# the bench's own: rivals never come into the venv of the product
+[private]
+bench-venv:
+    @uv venv --quiet --allow-existing --python .venv/bin/python bench/.venv
+    @VIRTUAL_ENV=bench/.venv uv pip install --quiet --require-hashes --requirement requirements-bench.txt
