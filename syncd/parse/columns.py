@@ -54,6 +54,14 @@ class Known:
         """As it is now, for another thread."""
         return Known(dict(self.columns), dict(self.forms), self.taken, self.groups, self.values)
 
+    def told(self, types: Mapping[str, Type]) -> Known:
+        """The same for one block, as if these had been known before it."""
+        told = self.snapshot()
+        for name, t in types.items():
+            column = self.columns.get(name, Column(name, t, name))
+            told.columns[name] = Column(column.name, t, name, column.origin)
+        return told
+
     def guide(self, source_name: str) -> Type:
         """The declared type, or NULL: a learned column accepts no other spellings."""
         column = self.columns.get(source_name)

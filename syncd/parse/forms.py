@@ -17,6 +17,14 @@ class TooSlow(Exception):
     """The block as a whole is better read line by line."""
 
 
+class Unspelled(TooSlow):
+    """Columns need text where pyarrow read something else: to be read again, knowing these types."""
+
+    def __init__(self, types: dict[str, Type]) -> None:
+        super().__init__()
+        self.types = types
+
+
 def forms_of(samples: Sequence[dict[str, Any]], known: Known) -> dict[str, pa.DataType]:
     """A form for each key of the samples and of the blocks before. TooSlow: only the slow way reads these."""
     names = dict.fromkeys([*known.forms, *(name for row in samples for name in row)])

@@ -7,6 +7,7 @@ that its checks doubt, is read slowly. So a line becomes a row, is rejected, or 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +17,12 @@ import pyarrow.compute as pc
 
 from syncd.parse import quick
 from syncd.parse.columns import Found, Known, lift, widen
-from syncd.parse.forms import TooSlow
+from syncd.parse.forms import TooSlow, Unspelled
 from syncd.parse.lines import Lines
 from syncd.parse.values import Refused, as_column, record, type_of_all
 from syncd.types import STRING, Type, arrow, join, join_all
+
+ATTEMPTS = 3  # to read a block the fast way, each knowing what the one before found out
 
 
 @dataclass(slots=True)
@@ -44,26 +47,33 @@ class Slow:
 
 def parse_block(block: bytes, known: Known) -> Found:
     """What became of each line. Pure: the same block and knowledge give the same columns."""
-    lines = Lines.of(block)
-    pieces: list[quick.Piece] = []
+    lines, told = Lines.of(block), known
+    with suppress(TooSlow):
+        for _ in range(ATTEMPTS):
+            try:
+                return _quickly(lines, told)
+            except Unspelled as error:
+                told = told.told(error.types)
     slow = Slow()
-    try:
-        pieces = quick.read(lines, known, slow)
-        columns = _columns(pieces, slow, known)
-        if _hides_spelling(lines, pieces, columns, known):
-            raise TooSlow
-    except TooSlow:
-        pieces, slow = [], Slow()
-        slow.read(lines, np.flatnonzero(~lines.blank).tolist(), known)
-        columns = _columns(pieces, slow, known)
+    slow.read(lines, np.flatnonzero(~lines.blank).tolist(), known)
+    return _found(lines, [], slow, _columns([], slow, known))
+
+
+def _quickly(lines: Lines, known: Known) -> Found:
+    slow = Slow()
+    pieces = quick.read(lines, known, slow)
+    columns = _columns(pieces, slow, known)
+    if unspelled := _hidden(lines, pieces, columns, known):
+        raise Unspelled({name: columns[name][1] for name in unspelled})
     return _found(lines, pieces, slow, columns)
 
 
 def _columns(pieces: Sequence[quick.Piece], slow: Slow, known: Known) -> dict[str, tuple[pa.Array | None, Type]]:
-    """Every column over all rows: the pieces' in turn, then the slow ones'. TooSlow: needs the lines' own text."""
+    """Every column over all rows: the pieces' in turn, then the slow ones'. Unspelled."""
     spelled = slow.values()
     names = dict.fromkeys([name for piece in pieces for name in piece.columns] + list(spelled))
     columns: dict[str, tuple[pa.Array | None, Type]] = {}
+    unspelled: dict[str, Type] = {}
     for name in names:
         guide = known.guide(name)
         seen = [piece.columns[name][1] for piece in pieces if name in piece.columns]
@@ -72,7 +82,12 @@ def _columns(pieces: Sequence[quick.Piece], slow: Slow, known: Known) -> dict[st
             columns[name] = None, t
             continue
         t = join(known.type(name), t)
-        columns[name] = _column(name, t, pieces, spelled, len(slow.rows)), t
+        try:
+            columns[name] = _column(name, t, pieces, spelled, len(slow.rows)), t
+        except TooSlow:
+            unspelled[name] = t
+    if unspelled:
+        raise Unspelled(unspelled)
     return columns
 
 
@@ -94,13 +109,13 @@ def _column(
     return chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks)
 
 
-def _hides_spelling(
+def _hidden(
     lines: Lines,
     pieces: Sequence[quick.Piece],
     columns: Mapping[str, tuple[pa.Array | None, Type]],
     known: Known,
-) -> bool:
-    """Whether values became text here that pyarrow read as something else: text shows what was sent, -0 or false."""
+) -> list[str]:
+    """Columns whose values became text that pyarrow read as something else: text shows what was sent, -0 or false."""
     became_text = [
         name
         for piece in pieces
@@ -108,7 +123,7 @@ def _hides_spelling(
         if stored.plain != columns[name][1].plain and STRING in (columns[name][1], *_inner(columns[name][1]))
     ]
     foreseen = all(known.type(name).plain == columns[name][1].plain for name in became_text)
-    return bool(became_text) and (not foreseen or lines.has_minus_zero())
+    return became_text if became_text and (not foreseen or lines.has_minus_zero()) else []
 
 
 def _inner(t: Type) -> list[Type]:

@@ -15,6 +15,8 @@ Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 _SPACE = np.zeros(256, np.bool_)
 _SPACE[list(b" \t\n\r\v\f")] = True
+_MAY_STAND_BEFORE = np.zeros(256, np.bool_)  # a value
+_MAY_STAND_BEFORE[list(b':,[" \t\n\r\v\f')] = True
 
 
 @dataclass(slots=True)
@@ -64,8 +66,10 @@ class Lines:
 
     def holding(self, text: bytes) -> Indices:
         """The lines that hold this text as a whole value."""
-        pattern = re.compile(rb"""[:,\["\s]""" + re.escape(text) + rb"""(?=[,\]}"\s])""")
-        return self.at(np.array([match.start() for match in pattern.finditer(self.block)], np.int64))
+        pattern = re.compile(re.escape(text) + rb"""(?=[,\]}"\s])""")  # starts with letters: found 10 times as fast
+        places = np.array([match.start() for match in pattern.finditer(self.block)], np.int64)
+        before = np.frombuffer(self.block, np.uint8)[np.maximum(places - 1, 0)]
+        return self.at(places[_MAY_STAND_BEFORE[before]])
 
     def without_integer(self, key: str) -> Indices:
         """The lines where this key has something else than a plain integer or null."""

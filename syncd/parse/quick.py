@@ -17,12 +17,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.json as pj
 
-from syncd.parse.columns import Known
-from syncd.parse.forms import TooSlow, forms_of
+from syncd.parse.columns import Known, lift
+from syncd.parse.forms import TooSlow, Unspelled, forms_of
 from syncd.parse.lines import Flags, Indices, Lines
 from syncd.parse.settle import inexact_numbers, settle
-from syncd.parse.values import Refused, record
-from syncd.types import NULL, Type
+from syncd.parse.values import Refused, record, time_in
+from syncd.types import NULL, STRING, TIMESTAMP, Type
 
 SAMPLES = 8  # lines looked at to learn a block's keys
 FEW = 8  # lines so few that halving them is no gain
@@ -163,6 +163,7 @@ class _Reader:
                 return [group]
         elif match := re.search(r"convert JSON to (\w+).*?, couldn't parse:(.*)", message, re.DOTALL):
             if match[1] == "timestamp" and not self.times_as_text:
+                self.widen_by(group, match[2])
                 self.times_as_text = True
                 self.look_at(group[:0])
                 return [group]
@@ -182,6 +183,16 @@ class _Reader:
         opened = np.flatnonzero((data | 32) == ord("{"))  # [ and {
         counts = np.diff(np.searchsorted(opened, np.append(self.lines.starts, len(data))))
         return group[counts[group] > MANY_BRACKETS]
+
+    def widen_by(self, group: Indices, text: str) -> None:
+        """Unspelled, if this is no time and its column text by now."""
+        if time_in(text) is None:
+            for line in np.intersect1d(self.lines.holding(text.encode()), group)[:1].tolist():
+                with suppress(Refused):
+                    row = lift(record(self.lines[line]), self.known)
+                    names = [n for n, value in row.items() if value == text and self.known.guide(n) == TIMESTAMP]
+                    if names:
+                        raise Unspelled(dict.fromkeys(names, STRING))
 
     def unlike(self, group: Indices, token: str) -> Indices:
         """The lines with this number, and those where its key has another that is no plain integer."""
