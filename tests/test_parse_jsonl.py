@@ -20,6 +20,7 @@ from syncd.model import Column, Scope
 from syncd.parse import parse
 from syncd.parse.blocks import line_end, plain, whole
 from syncd.parse.columns import Known
+from syncd.parse.forms import Unspelled
 from syncd.parse.jsonl import Slow
 from syncd.parse.lines import Lines
 from syncd.parse.quick import read as read_quickly
@@ -365,8 +366,12 @@ def test_odd_lines_are_read_slowly_and_no_others(odd: Any) -> None:
     for n in range(250, 5000, 500):
         sent[n] = odd(sent[n])
     known = Known.of(declared(n="int64", u="uint64", t="timestamp"))
-    slow = Slow()
-    pieces = read_quickly(Lines.of(b"\n".join(sent)), known, slow)
+    lines, slow = Lines.of(b"\n".join(sent)), Slow()
+    try:
+        pieces = read_quickly(lines, known, slow)
+    except Unspelled as error:  # a time that is none: its column is text from the start of the block
+        slow = Slow()
+        pieces = read_quickly(lines, known.told(error.types), slow)
     read_slowly = [*slow.rows, *slow.refused]
     assert len(read_slowly) <= 250
     assert sorted([*read_slowly, *(line for piece in pieces for line in piece.lines.tolist())]) == [*range(5000)]
