@@ -66,23 +66,26 @@ def whole(chunks: Iterable[bytes], last_end: Callable[[bytes, bool], int], size:
 
     `last_end(block, is_final)` says behind which byte the last whole record ends, 0 for nowhere.
     """
-    held, wanted = bytearray(), size
+    held, length, wanted = [b""], 0, size
     for chunk in chunks:
-        held += chunk
-        while len(held) >= wanted:
-            block = bytes(memoryview(held)[:wanted])
-            if cut := last_end(block, False):
-                yield block[:cut]
-                del held[:cut]
+        held.append(chunk)
+        length += len(chunk)
+        while length >= wanted:
+            text = b"".join(held)
+            if cut := last_end(text if length == wanted else text[:wanted], False):
+                yield text[:cut]
                 wanted = size
             elif wanted >= MAX_RECORD:
                 raise BadRun(f"a record of more than {MAX_RECORD >> 20} MB")
             else:
                 wanted *= 2
-    while held:
-        cut = last_end(bytes(held), True)
-        yield bytes(memoryview(held)[:cut])
-        del held[:cut]
+            held = [text[cut:]]
+            length -= cut
+    text = b"".join(held)
+    while text:
+        cut = last_end(text, True)
+        yield text[:cut]
+        text = text[cut:]
 
 
 def line_end(block: bytes, is_final: bool) -> int:

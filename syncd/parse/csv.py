@@ -63,12 +63,9 @@ def parse_block(records: Records, dialect: Dialect, known: Known) -> Found:
 def _headers(lines: Lines, dialect: Dialect) -> Any:
     found = np.zeros(len(lines), np.bool_)
     for header in dialect.headers:
-        at = lines.block.find(header)
-        while at >= 0:
-            line = int(np.searchsorted(lines.starts, at, side="right")) - 1
-            whole = lines[line].removesuffix(b"\r").removeprefix(BOM)
-            found[line] |= whole == header
-            at = lines.block.find(header, at + len(header))
+        longer = lines.ends - lines.starts - len(header)  # by a mark in front, a carriage return behind
+        for line in np.flatnonzero((longer >= 0) & (longer <= len(BOM) + 1)).tolist():
+            found[line] |= lines[line].removesuffix(b"\r").removeprefix(BOM) == header
     return found
 
 
@@ -77,10 +74,10 @@ def _slow(records: Records) -> Any:
     it drops."""
     slow = records.odd.copy()
     block = records.lines.block
-    if BOM in block:
-        slow |= np.array([block.startswith(BOM, start) for start in records.lines.starts.tolist()], np.bool_)
+    starts, data = records.lines.starts, np.frombuffer(block or b" ", np.uint8)
+    for line in np.flatnonzero(data[starts] == BOM[0]).tolist():
+        slow[line] |= block.startswith(BOM, starts[line])
     if b"\r" in block and block.count(b"\r") > block.count(b"\r\n"):
-        data = np.frombuffer(block, np.uint8)
         returns = np.flatnonzero(data == RETURN)
         following = data[np.minimum(returns + 1, len(data) - 1)]
         slow[records.lines.at(returns[following != 10])] = True

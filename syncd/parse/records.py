@@ -58,13 +58,15 @@ def _records(block: bytes, ends: Any, odd: Flags, delimiter: str) -> Records:
 def _regular(data: Bytes, quotes: Any, delimiter: int) -> bool:
     """Every quote opens at the start of a field, closes at its end, or is one of two."""
     opening, closing = quotes[0::2], quotes[1::2]
-    before = data[np.maximum(opening - 1, 0)]
-    fine = (before == delimiter) | (before == NEWLINE) | (opening == 0)
-    fine[1:] |= opening[1:] == closing[: len(opening) - 1] + 1
-    after = data[np.minimum(closing + 1, len(data) - 1)]
-    good = (after == delimiter) | (after == NEWLINE) | (after == RETURN) | (closing == len(data) - 1)
-    good[: len(opening) - 1] |= opening[1:] == closing[: len(opening) - 1] + 1
-    return bool(fine.all() and good.all())
+    if not len(closing):
+        return not len(opening) or opening[0] == 0 or data[opening[0] - 1] in (delimiter, NEWLINE)
+    before, after = data.take(opening - 1, mode="clip"), data.take(closing + 1, mode="clip")
+    odd = np.flatnonzero((before != delimiter) & (before != NEWLINE))
+    starts_well = (opening[odd] == 0) | ((odd > 0) & (opening[odd] == closing[odd - 1] + 1))
+    odd = np.flatnonzero((after != delimiter) & (after != NEWLINE) & (after != RETURN))
+    following = opening[np.minimum(odd + 1, len(opening) - 1)]
+    ends_well = (closing[odd] == len(data) - 1) | (following == closing[odd] + 1)
+    return bool(starts_well.all() and ends_well.all())
 
 
 def _split_each(block: bytes, delimiter: str, is_final: bool) -> Records:
