@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 import traceback
+import zlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ class Input:
         self.flags, scope, block, self.piece, repeat, before = data[:HEAD].ljust(HEAD, b"\0")
         content = data[HEAD:]
         self.format = "csv" if self.flags & 1 else "jsonl"
-        self.block = 1 << (3 + block % 8) if block & 8 else 1 << 22
+        self.block = 1 << (5 + block % 8) if block & 8 else 1 << 22
         lines = content.split(b"\n")
         first = lines[1:2] if self.format == "csv" else lines[:1]
         content = b"\n".join([*lines[:1], *first * (repeat & 63), *lines[1:] * (1 + (repeat >> 6))])
@@ -122,7 +123,7 @@ def test_one(data: bytes) -> None:
         scope = Scope("t", tuple(learned(scope.columns, (), seen)))
     types = {column.source_name: column.type for column in scope.columns}
     oracle.check_types(told, types, given.scope, texts=given.format == "csv")
-    if given.flags & 28 == 4:
+    if given.flags & 4 and zlib.crc32(data) % 8 == 0:  # costs ten times what all else does
         lake(staged, scope, given)
 
 

@@ -25,7 +25,7 @@ from syncd.parse.jsonl import Slow
 from syncd.parse.lines import Lines
 from syncd.parse.quick import read as read_quickly
 from syncd.types import Type
-from tests.parse_oracle import check, cut, declared, jsonl, read, type_of, values
+from tests.parse_oracle import check, cut, declared, got, jsonl, read, type_of, values
 
 at = partial(datetime, tzinfo=None)  # naive UTC, as stored
 NASTY = sorted((Path(__file__).parent / "data" / "nasty").glob("*.jsonl"))
@@ -190,6 +190,59 @@ def test_the_fast_and_the_slow_way_agree(type: str, sent: list[Any]) -> None:
     (slow,) = read(b"".join(b" " + line for line in lines), declared(v=type))  # no line that starts so is fast
     assert fast.columns == slow.columns
     assert fast.rows == slow.rows
+
+
+brackets = st.sampled_from(
+    [
+        b'{"v":{},"v":{}}',
+        b'{"v":1,"v":"x"}',
+        b'{"v":[1],"\\u0076":[2]}',
+        b'{"v":[}}',
+        b'{"v":[1]x}',
+        b'{"v":[1]"x"}',
+        b'{"v":{"v":[2]}}',
+        b'{"w":{"v":[1]}}',
+        b'{"w":"\\\\","v":[1]}',
+        b'{"w":"\\"v\\":[1]","v":[ 1.50 , "\\u00e9/\\/" ]}',
+        b'{"v":truex}',
+        b'{"v":01}',
+        b'{"v":1.5.3}',
+        b'{"v":1e400}',
+        b'{"v":[NaN]}',
+        b'{"v":-0}',
+        b'{"v":1E5 }',
+        b'{"v":{"a":"\\ud800"}}',
+        b'{"v" : [ ] }',
+        b'{"v":[1]',
+        b'{"v":"unclosed}',
+        b'{"v":{"a":"}"}}\r',
+        b'{"v":[1]}{"v":[2]}',
+    ]
+)
+texts_known = st.sampled_from(["json", "string"]).map(lambda kind: Scope("t", (Column("v", Type(kind), "v"),)))
+valued = jsons.map(lambda value: spell({"v": value, "w": value}).encode("utf-8", "surrogatepass"))
+
+
+@settings(deadline=None, max_examples=300)
+@given(texts_known, st.lists(valued | brackets | lines, min_size=1, max_size=6), st.integers(1, 5))
+def test_values_of_a_column_that_is_text_are_cut_out_as_they_were_sent(
+    scope: Scope, sent: list[bytes], times: int
+) -> None:
+    text = b"".join(line + b"\n" for line in sent * times)
+    (fast,) = read(text, scope)
+    (slow,) = read(text.replace(b"\n{", b"\n {").replace(b"{", b" {", text.startswith(b"{")), scope)  # none is fast
+    check(jsonl(text), [fast])
+    assert (got([fast]).rows, got([fast]).types) == (got([slow]).rows, got([slow]).types)
+
+
+@pytest.mark.parametrize("kind", ["json", "string"])
+@pytest.mark.parametrize("value", ['{"a":[1.50,"x"],"b":{}}', "[1,2]", "7", "1.50"])
+def test_a_column_that_is_text_goes_the_fast_way(kind: str, value: str) -> None:
+    known = Known.of(Scope("t", (Column("v", Type(kind), "v"),)))
+    slow = Slow()
+    (piece,) = read_quickly(Lines.of(f'{{"n":1,"v":{value}}}\n'.encode() * MANY), known, slow)
+    assert not slow.rows
+    assert piece.columns["v"][0].to_pylist() == [value] * MANY
 
 
 def in_small_blocks(text: bytes, scope: Scope, monkeypatch: pytest.MonkeyPatch, size: int = 2000) -> Any:

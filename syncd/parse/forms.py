@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -25,12 +25,24 @@ class Unspelled(TooSlow):
         self.types = types
 
 
-def forms_of(samples: Sequence[dict[str, Any]], known: Known) -> dict[str, pa.DataType]:
+def to_cut(samples: Sequence[dict[str, Any]], known: Known) -> list[str]:
+    """Keys whose column is known to be text, and whose values are not all strings."""
+    names = dict.fromkeys(name for row in samples for name, value in row.items() if type(value) not in _PLAIN)
+    return [name for name in names if known.type(name).kind in ("string", "json") and name not in known.groups]
+
+
+_PLAIN = (str, type(None))
+
+
+def forms_of(samples: Sequence[dict[str, Any]], known: Known, are_cut: Container[str] = ()) -> dict[str, pa.DataType]:
     """A form for each key of the samples and of the blocks before. TooSlow: only the slow way reads these."""
     names = dict.fromkeys([*known.forms, *(name for row in samples for name in row)])
     forms = {}
     for name in names:
         values = [row.get(name) for row in samples]
+        if name in are_cut:
+            forms[name] = pa.string()
+            continue
         try:
             forms[name] = _top(name, values, known)
         except TooSlow:

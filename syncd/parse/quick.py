@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.json as pj
 
 from syncd.parse.columns import Known, lift
-from syncd.parse.forms import TooSlow, Unspelled, forms_of
+from syncd.parse.cut import Cut, cut
+from syncd.parse.forms import TooSlow, Unspelled, forms_of, to_cut
 from syncd.parse.lines import Flags, Indices, Lines
 from syncd.parse.settle import inexact_numbers, settle
 from syncd.parse.values import Refused, record, time_in
@@ -50,7 +51,7 @@ def read(lines: Lines, known: Known, slow: SlowReader) -> list[Piece]:
     good = _like_objects(lines)
     slow.read(lines, np.flatnonzero(~good & ~lines.blank).tolist(), known)
     reader = _Reader(lines, known, slow)
-    reader.read(np.flatnonzero(good))
+    reader.read(good)
     return reader.pieces
 
 
@@ -74,6 +75,7 @@ class _Reader:
 
     def __init__(self, lines: Lines, known: Known, slow: SlowReader) -> None:
         self.lines, self.known, self.slow = lines, known, slow
+        self.cut = Cut(lines)
         self.pieces: list[Piece] = []
         self.samples: list[dict[str, Any]] = []
         self.forms: dict[str, pa.DataType] = {}
@@ -82,10 +84,14 @@ class _Reader:
         self.failures = 0
         self.inexact: Flags | None = None
 
-    def read(self, wanted: Indices) -> None:
+    def read(self, good: Flags) -> None:
+        wanted = np.flatnonzero(good)
         if not len(wanted):
             return
-        self.look_at(_spread(wanted))
+        spread = _spread(wanted)
+        if names := to_cut(self.records(spread), self.known):
+            self.cut = cut(self.lines, names, good)
+        self.look_at(spread)
         groups = [wanted]
         while groups:
             group = groups.pop()
@@ -100,17 +106,22 @@ class _Reader:
             else:
                 self.keep(group, table, only_null)
 
-    def look_at(self, wanted: Indices) -> None:
-        """Learn keys and forms from these lines."""
+    def records(self, wanted: Indices) -> list[dict[str, Any]]:
+        found = []
         for line in wanted.tolist():
             with suppress(Refused):
-                self.samples.append(record(self.lines[line]))
-        self.forms = forms_of(self.samples, self.known)
+                found.append(record(self.lines[line]))
+        return found
+
+    def look_at(self, wanted: Indices) -> None:
+        """Learn keys and forms from these lines."""
+        self.samples += self.records(wanted)
+        self.forms = forms_of(self.samples, self.known, self.cut.texts)
         if self.times_as_text:
             self.forms = {name: _without_times(form) for name, form in self.forms.items()}
 
     def table(self, group: Indices) -> pa.Table:
-        text = self.lines.joined(group)
+        text = self.cut.lines.joined(group)
         table = pj.read_json(
             pa.BufferReader(pa.py_buffer(text)),
             read_options=pj.ReadOptions(use_threads=False, block_size=len(text) + 1),
@@ -211,6 +222,9 @@ class _Reader:
         doubt = np.zeros(len(group), np.bool_)
         columns: dict[str, tuple[pa.Array | None, Type]] = {name: (None, NULL) for name in only_null}
         for name, array in arrays.items():
+            if name in self.cut.texts:
+                columns[name] = self.cut.restored(name, array, group)
+                continue
             settled = settle(array, self.known.guide(name))
             columns[name] = settled.array, settled.type
             if settled.doubt is not None:
@@ -228,7 +242,7 @@ class _Reader:
     def inexact_lines(self) -> Flags:
         if self.inexact is None:
             self.inexact = np.zeros(len(self.lines), np.bool_)
-            self.inexact[self.lines.at(inexact_numbers(self.lines.block))] = True
+            self.inexact[self.cut.lines.at(inexact_numbers(self.cut.lines.block))] = True
         return self.inexact
 
 

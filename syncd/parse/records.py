@@ -63,9 +63,11 @@ def _regular(data: Bytes, quotes: Any, delimiter: int) -> bool:
     before, after = data.take(opening - 1, mode="clip"), data.take(closing + 1, mode="clip")
     odd = np.flatnonzero((before != delimiter) & (before != NEWLINE))
     starts_well = (opening[odd] == 0) | ((odd > 0) & (opening[odd] == closing[odd - 1] + 1))
-    odd = np.flatnonzero((after != delimiter) & (after != NEWLINE) & (after != RETURN))
+    odd = np.flatnonzero((after != delimiter) & (after != NEWLINE))
     following = opening[np.minimum(odd + 1, len(opening) - 1)]
     ends_well = (closing[odd] == len(data) - 1) | (following == closing[odd] + 1)
+    at_return = (closing[odd] + 2 >= len(data)) | (data.take(closing[odd] + 2, mode="clip") == NEWLINE)
+    ends_well |= (after[odd] == RETURN) & at_return
     return bool(starts_well.all() and ends_well.all())
 
 

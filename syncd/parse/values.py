@@ -58,7 +58,7 @@ class Refused(ValueError):
 def record(line: bytes) -> dict[str, Any]:
     """The object that a line spells. Refused for anything else."""
     try:
-        text = line.decode().strip(" \t\r\n").removeprefix("\ufeff")
+        text = line.decode().removeprefix("\ufeff").strip(" \t\r\n")
     except UnicodeDecodeError as error:
         raise Refused(f"not UTF-8: {error.reason} at byte {error.start}") from None
     found = decode(text)
