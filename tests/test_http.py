@@ -297,12 +297,18 @@ def test_no_secret_is_shown_anywhere(tmp_path: Path) -> None:
                 )
 
 
-def test_a_port_that_is_taken_is_told_with_its_key(tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_told_with_its_key_and_keeps_no_export_away(tmp_path: Path) -> None:
     with running(jobs=1, days=1, rows=5) as vendor, socket.create_server(("127.0.0.1", 0)) as taken:
-        ended = at_home(tmp_path, vendor, listen=f"127.0.0.1:{taken.getsockname()[1]}").run("run")
-    assert ended.returncode == 2
-    assert "http.listen" in ended.stderr
-    assert "→" in ended.stderr
+        home = at_home(tmp_path, vendor, listen=f"127.0.0.1:{taken.getsockname()[1]}")
+        process = home.start("run")
+        try:
+            until(lambda: any(run["state"] == "loaded" for run in home.json("runs")))
+        finally:
+            process.terminate()
+            _, told = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "http_refused" in told
+    assert "http.listen" in told
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:8600", "[::]:8600", "10.0.0.1:8600", "example.com:8600"])

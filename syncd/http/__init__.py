@@ -78,10 +78,16 @@ def out_of_order(request: Request, error: Exception) -> Response:
 
 @contextmanager
 def serving(house: House, vitals: Vitals) -> Iterator[Metrics]:
-    """Serve on `[http] listen` until the end of the block. ConfigError: the address can't be had."""
+    """Serve on `[http] listen` until the end of the block; where that address can't be had, say so and go on."""
     outlook = Lookout(house)
     metrics = Metrics(outlook, vitals, house.settings.sources)
-    with bound(house.settings.http.listen) as wire:
+    try:
+        listening = bound(house.settings.http.listen)
+    except ConfigError as error:  # a page can wait; files that the vendor deletes can't
+        log.error("http_refused", error=str(error), hint=error.hint)
+        yield metrics
+        return
+    with listening as wire:
         quiet = logging.getLogger("uvicorn")  # what it would print is not in our form; a failed page is logged by us
         quiet.addHandler(logging.NullHandler())
         quiet.propagate = False
