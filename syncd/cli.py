@@ -252,7 +252,9 @@ def query(
             columns = [column[0] for column in answer.description or ()]
             show.QUERY_FORMATS[output](columns, show.fetched(answer))
     except duckdb.Error as error:
-        raise SyncdError(str(error), hint="the tables: syncd query 'SHOW ALL TABLES'") from error
+        damaged = isinstance(error, duckdb.IOException) or "Corrupt" in str(error)
+        hint = "is all well? syncd verify" if damaged else "the tables: syncd query 'SHOW ALL TABLES'"
+        raise SyncdError(str(error), hint=hint) from error
 
 
 def sandbox(vendor: str, port: int, **chosen: Any) -> None:

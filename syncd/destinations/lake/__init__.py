@@ -62,9 +62,7 @@ class Lake:
             forget_torn(self.home)
             for torn in (self.home / LAKE).rglob(f".*{TEMPORARY}"):
                 torn.unlink(missing_ok=True)
-        if not (self.home / CATALOGUE).exists():
-            if next((self.home / LAKE).rglob("*.parquet"), None):
-                raise ConfigError(f"{self.home / CATALOGUE} is gone, but its lake is there", hint=REPAIR)
+        if not self._is_published():
             with self._publication():
                 return
         if self._read("SELECT 1 FROM _syncd.published WHERE root <> ?", str(self.home)):
@@ -195,8 +193,16 @@ class Lake:
             return None
         return found.st_ino, found.st_mtime_ns, found.st_size
 
+    def _is_published(self) -> bool:
+        """False before the first start. ConfigError: there was a catalogue, for its lake is there."""
+        if (self.home / CATALOGUE).exists():
+            return True
+        if next((self.home / LAKE).rglob("*.parquet"), None):
+            raise ConfigError(f"{self.home / CATALOGUE} is gone, but its lake is there", hint=REPAIR)
+        return False
+
     def _read(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        if not (self.home / CATALOGUE).exists():  # before the first start
+        if not self._is_published():
             return []
         with reading(self.home) as catalogue:
             return catalogue.execute(sql, *values)
