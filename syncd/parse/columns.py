@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +40,7 @@ class Known:
     taken: set[str] = field(default_factory=lambda: {"_syncd_row"})  # names in use, in lower case
     groups: frozenset[str] = frozenset()  # what stands before a dot in a declared name
     values: frozenset[str] = frozenset()  # declared, and not text when the part began: an empty CSV field is NULL
+    mixed: frozenset[str] = frozenset()  # of one block: text, but other values were met on the fast way
 
     @classmethod
     def of(cls, scope: Scope) -> Known:
@@ -54,9 +55,10 @@ class Known:
         """As it is now, for another thread."""
         return Known(dict(self.columns), dict(self.forms), self.taken, self.groups, self.values)
 
-    def told(self, types: Mapping[str, Type]) -> Known:
+    def told(self, types: Mapping[str, Type], mixed: Iterable[str]) -> Known:
         """The same for one block, as if these had been known before it."""
         told = self.snapshot()
+        told.mixed = self.mixed.union(mixed)
         for name, t in types.items():
             column = self.columns.get(name, Column(name, t, name))
             told.columns[name] = Column(column.name, t, name, column.origin)

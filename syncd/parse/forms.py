@@ -18,16 +18,20 @@ class TooSlow(Exception):
 
 
 class Unspelled(TooSlow):
-    """Columns need text where pyarrow read something else: to be read again, knowing these types."""
+    """Columns need text where pyarrow read something else: to be read again, knowing these types.
 
-    def __init__(self, types: dict[str, Type]) -> None:
+    `mixed`: they have other values than strings."""
+
+    def __init__(self, types: dict[str, Type], *, mixed: bool = True) -> None:
         super().__init__()
         self.types = types
+        self.mixed = types.keys() if mixed else ()
 
 
 def to_cut(samples: Sequence[dict[str, Any]], known: Known) -> list[str]:
     """Keys whose column is known to be text, and whose values are not all strings."""
     names = dict.fromkeys(name for row in samples for name, value in row.items() if type(value) not in _PLAIN)
+    names |= dict.fromkeys(sorted(known.mixed))
     return [name for name in names if known.type(name).kind in ("string", "json") and name not in known.groups]
 
 

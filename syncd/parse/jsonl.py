@@ -22,7 +22,7 @@ from syncd.parse.lines import Lines
 from syncd.parse.values import Refused, as_column, record, type_of_all
 from syncd.types import STRING, Type, arrow, join, join_all
 
-ATTEMPTS = 3  # to read a block the fast way, each knowing what the one before found out
+ATTEMPTS = 5  # to read a block the fast way, each knowing what the one before found out
 
 
 @dataclass(slots=True)
@@ -53,7 +53,7 @@ def parse_block(block: bytes, known: Known) -> Found:
             try:
                 return _quickly(lines, told)
             except Unspelled as error:
-                told = told.told(error.types)
+                told = told.told(error.types, error.mixed)
     slow = Slow()
     slow.read(lines, np.flatnonzero(~lines.blank).tolist(), known)
     return _found(lines, [], slow, _columns([], slow, known))

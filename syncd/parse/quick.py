@@ -22,8 +22,8 @@ from syncd.parse.cut import Cut, cut
 from syncd.parse.forms import TooSlow, Unspelled, forms_of, to_cut
 from syncd.parse.lines import Flags, Indices, Lines
 from syncd.parse.settle import inexact_numbers, settle
-from syncd.parse.values import Refused, record, time_in
-from syncd.types import NULL, STRING, TIMESTAMP, Type
+from syncd.parse.values import Refused, record, time_in, type_of_all
+from syncd.types import NULL, STRING, TIMESTAMP, Type, join
 
 SAMPLES = 8  # lines looked at to learn a block's keys
 FEW = 8  # lines so few that halving them is no gain
@@ -164,9 +164,11 @@ class _Reader:
         bad = np.zeros(0, np.int64)
         if message == "keys learned":
             return [group]
-        if match := re.search(r"in row (\d+)$", message):
-            row = int(match[1])
-            self.slow.read(self.lines, group[row : row + 1].tolist(), self.known)
+        if match := re.search(r"(?:Column\(/(.*)\) changed .* )?in row (\d+)$", message, re.DOTALL):
+            row = int(match[2])
+            bad = group[row : row + 1]
+            self.slow.read(self.lines, bad.tolist(), self.known)
+            self.widen_by_rows(bad, match[1])
             return [group[:row], group[row + 1 :]]
         if "unexpected field" in message and not self.takes_new_keys:
             bad = self.allow_new_keys(group)
@@ -203,7 +205,16 @@ class _Reader:
                     row = lift(record(self.lines[line]), self.known)
                     names = [n for n, value in row.items() if value == text and self.known.guide(n) == TIMESTAMP]
                     if names:
-                        raise Unspelled(dict.fromkeys(names, STRING))
+                        raise Unspelled(dict.fromkeys(names, STRING), mixed=False)
+
+    def widen_by_rows(self, read: Indices, name: str | None) -> None:
+        """Unspelled, if the value that pyarrow stumbled over makes its column text."""
+        for row in (self.slow.rows.get(line, {}) for line in read.tolist()):
+            if name in row and name not in self.cut.texts:
+                guide, samples = self.known.guide(name), [sample.get(name) for sample in self.samples]
+                t = join(self.known.type(name), type_of_all([row[name], *samples], guide))
+                if t.kind in ("string", "json"):
+                    raise Unspelled({name: t})
 
     def unlike(self, group: Indices, token: str) -> Indices:
         """The lines with this number, and those where its key has another that is no plain integer."""
