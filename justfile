@@ -71,3 +71,10 @@ bench-skipping *arguments: bench-venv
 bench-venv:
     @uv venv --quiet --allow-existing --python .venv/bin/python bench/.venv
     @VIRTUAL_ENV=bench/.venv uv pip install --quiet --require-hashes --requirement requirements-bench.txt
+
+# coverage-guided fuzzing of the parser, in an environment of its own; what it finds is kept in build/fuzz/findings
+fuzz minutes="10":
+    test -x build/fuzz/venv/bin/python || uv venv --quiet build/fuzz/venv
+    uv pip install --quiet --python build/fuzz/venv/bin/python --requirement requirements.txt 'atheris>=3'
+    uv pip install --quiet --python build/fuzz/venv/bin/python --no-deps --editable .
+    nice -n 19 build/fuzz/venv/bin/python bench/fuzz_parse.py build/fuzz $(({{minutes}} * 60))

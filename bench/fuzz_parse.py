@@ -38,6 +38,8 @@ from syncd.destinations.lake.stage import write_part
 from syncd.destinations.lake.views import LiveFile, files_sql
 from syncd.errors import BadRun, StartOver
 from syncd.model import Column, Landed, Run, Scope
+from syncd.sandbox.account import Account
+from syncd.sandbox.trouble import Offer, Trouble
 from syncd.sources.contentsquare.dictionary import declared as vendors
 from syncd.types import Type
 from tests import parse_oracle as oracle
@@ -51,17 +53,17 @@ DAY = datetime(2026, 1, 5, tzinfo=UTC)
 LOADED_AT = DAY.replace(tzinfo=None)
 RUN = Run("f", "1-1", "t", "jsonl", DAY, DAY, "1", DAY)
 TOKENS = [
-    "{", "}", "[", "]", ":", ",", '"', "\\", "\n", "\r\n", " ", '{"v":', '{"w":', '{"g":{"a":', '{"g.a":', '"v":', '"w":',
-    "null", "true", "false", "NaN", "Infinity", "-Infinity", "-0", "-0.0", "0.5", "1.50", "1e400", "1e-400", "1E5",
+    "{", "}", "[", "]", ":", ",", '"', "\\", "\n", "\r\n", " ", '{"v":', '{"w":', '{"g":{"a":', '{"g.a":', '"v":',
+    '"w":', "null", "true", "false", "NaN", "Infinity", "-Infinity", "-0", "-0.0", "0.5", "1.50", "1e400", "1e-400", "1E5",
     "5e-324", "9007199254740993", "9223372036854775808", "18446744073709551615", "18446744073709551616", "-1", "007",
     "0x1f", "{}", "[]", "[[]]", '""', '"\\ud800"', '"\\ud83d\\ude00"', '"\\u0000"', "\0", "\xff", "\ufeff", "\u2028",
-    "\\N", "''", "NULL", "['a','b']", "['it\\'s']", "\\x41", "2026-01-05", "2026-01-05 10:11:12", "0000-00-00", "+02:00",
-    "2026-01-05T10:11:12.5Z", "10:11:12.1234567", ";", "\t", "|", "v,w", "0.12345678901234567891",
+    "\\N", "''", "NULL", "['a','b']", "['it\\'s']", "\\x41", "2026-01-05", "2026-01-05 10:11:12", "0000-00-00",
+    "+02:00", "2026-01-05T10:11:12.5Z", "10:11:12.1234567", ";", "\t", "|", "v,w", "0.12345678901234567891",
     "12345678901234567890123456789012345678901234",
 ]  # fmt: skip
 
 
-class Trouble(Exception):
+class Disagreement(Exception):
     """The parser disagreed; the message says in which check."""
 
 
@@ -114,7 +116,7 @@ def test_one(data: bytes) -> None:
         if [(b.rows, b.columns, b.rejected, b.blank, b.nulls) for b in batches] != [
             (b.rows, b.columns, b.rejected, b.blank, b.nulls) for b in again
         ]:
-            raise Trouble("another cut gives other batches")
+            raise Disagreement("another cut gives other batches")
         told.append(tell(text, scope, given))
         found = oracle.got(batches)
         judge(told[-1], found, scope, given, own=len(batches) == 1 and number == 0)
@@ -152,9 +154,9 @@ def tell(text: bytes, scope: Scope, given: Input) -> oracle.Told:
 
 def judge(told: oracle.Told, found: oracle.Got, scope: Scope, given: Input, *, own: bool) -> None:
     if found.rejected != told.rejected:
-        raise Trouble(f"rejected: {found.rejected} for {told.rejected}")
+        raise Disagreement(f"rejected: {found.rejected} for {told.rejected}")
     if found.rows.keys() != told.rows.keys() or found.blank != told.blank:
-        raise Trouble(f"rows: {[*found.rows]}, {found.blank} for {[*told.rows]}, {told.blank}")
+        raise Disagreement(f"rows: {[*found.rows]}, {found.blank} for {[*told.rows]}, {told.blank}")
     oracle.check_rows(told, found.rows, scope, texts=given.format == "csv", own=own)
 
 
@@ -208,7 +210,7 @@ class Findings:
 
     def keep(self, data: bytes, error: Exception) -> None:
         frames = [f"{Path(f.filename).name}:{f.name}:{f.lineno}" for f in traceback.extract_tb(error.__traceback__)]
-        kind = re.sub(r"\d+", "0", str(error))[:24] if isinstance(error, Trouble) else ""
+        kind = re.sub(r"\d+", "0", str(error))[:24] if isinstance(error, Disagreement) else ""
         mark = hashlib.sha256(f"{type(error)} {frames[-3:]} {kind}".encode()).hexdigest()[:10]
         if len(data) < self.sizes.get(mark, 1 << 30):
             self.sizes[mark] = len(data)
@@ -226,6 +228,11 @@ def seeds(folder: Path) -> None:
             ):
                 flags = heading[0] | (path.suffix == ".csv")
                 (folder / f"{path.name}-{number}").write_bytes(bytes([flags]) + heading[1:] + path.read_bytes()[:3000])
+    trouble = Trouble(broken_lines=1, unknown_fields=2)
+    for job in Account(Offer(rows=3, parts=1, days=1, jobs=4), trouble, DAY).jobs:
+        for part in (part for run in job.runs for part in run.parts):
+            heading = bytes([4 | (part.form == "csv"), 1, 0, 99, 0, 0x40])
+            (folder / f"{part.scope}.{part.form}").write_bytes(heading + b"".join(part.lines())[:6000])
     for number, kind in enumerate(KINDS):
         for token in ("1", '"2026-01-05 10:11:12"', "[1,null]", '["a"]', "0.25"):
             line = f'{{"v":{token},"w":[{token}]}}\n'.encode() * 3
@@ -247,7 +254,7 @@ def main() -> None:
     )
     (home / "tokens").write_text("".join(f'"{token}"\n' for token in escaped))
     seconds = sys.argv[2] if len(sys.argv) > 2 else "600"
-    settings = [f"-max_total_time={seconds}", "-max_len=3000", "-timeout=60", "-rss_limit_mb=3000", "-len_control=20"]
+    settings = [f"-max_total_time={seconds}", "-max_len=8000", "-timeout=60", "-rss_limit_mb=3000", "-len_control=20"]
     paths = [f"-dict={home / 'tokens'}", f"-artifact_prefix={home}/", str(home / "corpus")]
     atheris.Setup([sys.argv[0], *settings, *paths], Findings(home / "findings"))
     atheris.Fuzz()
