@@ -17,15 +17,17 @@ from typing import IO
 import pyarrow as pa
 import structlog
 
+from syncd.commits import Commits
 from syncd.destinations.lake import Lake
 from syncd.errors import ConfigError, TryAgain
+from syncd.judge import Rules
 from syncd.landing import Landing
 from syncd.model import Source
 from syncd.retry import Patience, Patient
 from syncd.rights import ours, usable
 from syncd.settings import ContentsquareSettings, Settings
 from syncd.state import State, open_state
-from syncd.sync import Commits, Mirror, Rules, Watch
+from syncd.sync import Mirror, Watch
 
 log = structlog.get_logger()
 

@@ -9,13 +9,15 @@ from typing import Any
 import structlog
 
 from syncd.assemble import LANDING, STATE, House
+from syncd.commits import tell
 from syncd.errors import BadRun, ConfigError, SyncdError
+from syncd.judge import judge
 from syncd.landing import Landing
 from syncd.ledger import look
 from syncd.model import Run, Staged
 from syncd.settings import Settings
 from syncd.state import EXPIRED, FOUND, SET_ASIDE, Order, open_state, run_of
-from syncd.sync import End, Mirror, bring_home, each_done, judge, stage_part, tally, tell, watched
+from syncd.sync import End, Mirror, bring_home, each_done, stage_part, tally, watched
 
 RETRY, REPLAY = "retry", "replay"
 FITS = {RETRY: {SET_ASIDE, EXPIRED, FOUND}, REPLAY: {"loaded", "superseded"}}

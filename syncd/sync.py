@@ -17,23 +17,24 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol, TypeVar
 
 import structlog
 
+from syncd.commits import Commits, since
 from syncd.errors import BadRun, ConfigError, LinkExpired, StartOver, SyncdError, TryAgain
 from syncd.inquiry import ask_why, is_due
+from syncd.judge import Rules, judge
 from syncd.landing import Landing, read
-from syncd.model import Batch, Committed, Destination, Landed, Part, Run, Scope, Source, Staged
+from syncd.model import Batch, Destination, Landed, Part, Run, Scope, Source, Staged
 from syncd.parse import parse
 from syncd.retry import Patience
 from syncd.state import EXPIRED, FOUND, SET_ASIDE, STAGING, State, run_of
-from syncd.types import join, sql
 
 LANES = 16  # runs on their way at once: most of the time they wait, and those that are ready together share a commit
 FETCHES = 3  # times that a part with damaged bytes is fetched before its run is set aside
@@ -76,15 +77,6 @@ def plan(on_offer: Iterable[Run], now: datetime) -> list[Load | Expire]:
     return [Load(run) for run in runs if run.expires_at > now] + [Expire(run) for run in doubtful]
 
 
-@dataclass(frozen=True)
-class Rules:
-    """The operator's limits on what is loaded unasked."""
-
-    max_rejected: float = 0.001
-    freeze: bool = False
-    keep_landed: timedelta = timedelta(days=30)
-
-
 class Watch(Protocol):
     """Who looks on: a progress bar, a status page. Any thread; must return at once."""
 
@@ -95,56 +87,6 @@ class Watch(Protocol):
     def staged(self, run: Run, rows: int) -> None: ...
 
     def end(self, run: Run) -> None: ...
-
-
-class Commits:
-    """Runs that are ready together are shown together: who comes first takes along all that wait."""
-
-    def __init__(self, destination: Destination) -> None:
-        self._destination = destination
-        self._turn, self._gate = threading.Lock(), threading.Lock()
-        self._waiting: list[tuple[Run, Sequence[Staged], Future[None]]] = []
-
-    def __call__(self, run: Run, staged: Sequence[Staged]) -> None:
-        """Return when the run is visible for good; raises what `Destination.commit` raises."""
-        mine: Future[None] = Future()
-        with self._gate:
-            self._waiting.append((run, staged, mine))
-        with self._turn:
-            if not mine.done():
-                with self._gate:
-                    ready, self._waiting = self._waiting, []
-                self._commit(ready)
-        mine.result()
-
-    def _commit(self, ready: Sequence[tuple[Run, Sequence[Staged], Future[None]]]) -> None:
-        began = time.monotonic()
-        try:
-            done = self._destination.commit([(run, staged) for run, staged, _ in ready])
-        except Exception as error:
-            if len(ready) == 1:
-                ready[0][2].set_exception(error)
-            else:  # one of them must not hold up the others
-                for one in ready:
-                    self._commit([one])
-        else:
-            tell(done)
-            log.info("catalogue_published", runs=len(done.runs), seconds=since(began))
-            for _, _, future in ready:
-                future.set_result(None)
-
-
-def tell(done: Committed) -> None:
-    """Log what a publication did besides adding rows."""
-    for one in done.superseded:
-        told = log.warning if one.shrunk else log.info  # the vendor may have purged: we may hold the only copy
-        told("run_superseded", run=f"{one.source}/{one.run}", by=one.by, has_fewer_rows=one.shrunk)
-    for new in done.columns:
-        column, was = new.column, new.before
-        told = {"source": new.source, "scope": new.scope, "column": column.name, "type": sql(column.type)}
-        log.info("column_changed" if was else "column_learned", **told, run=new.first_run)
-    for view in done.refused:
-        log.warning("view_refused", view=view, hint="a scope has the name of this derived view")
 
 
 class Underway:
@@ -233,11 +175,6 @@ def one_pass(mirror: Mirror, *, sweep: bool) -> Outcome:
     except TryAgain as error:  # a full disk takes not even this note: the next pass comes all the same
         outcome.trouble = outcome.trouble or error
     return outcome
-
-
-def since(began: float) -> float:
-    """Seconds, by the monotonic clock."""
-    return round(time.monotonic() - began, 3)
 
 
 def open_runs(mirror: Mirror, *, sweep: bool) -> list[Run]:
@@ -407,27 +344,6 @@ def tally(staged: Sequence[Staged]) -> dict[str, int]:
     return {"parts": len(staged), **sums}
 
 
-def judge(run: Run, scope: Scope, staged: Sequence[Staged], rules: Rules, *, accept_rejected: bool = False) -> None:
-    """BadRun when a part breaks the operator's limits: too many lines rejected, or a column changed under a freeze."""
-    known = {column.source_name: column.type for column in scope.columns}
-    for part in staged:
-        share, most = part.rejected / max(part.lines, 1), rules.max_rejected
-        if share > most and (part.rejected > 10 or share > 0.1) and not accept_rejected:
-            shown = "; ".join(f"row {one.row} at byte {one.byte_offset}: {one.reason}" for one in part.samples)
-            raise BadRun(
-                f"part {part.part}: {part.rejected} of {part.lines} lines rejected, max_rejected is {most} ({shown})",
-                hint=f"to load it without them: syncd retry --accept-rejected {run.name}",
-            )
-        for column in part.columns if rules.freeze else ():
-            before = known.get(column.source_name)
-            if before is None or join(before, column.type).plain != before.plain:
-                was = f"changed from {sql(before)} to {sql(column.type)}" if before else f"is new ({sql(column.type)})"
-                raise BadRun(
-                    f"part {part.part}: column {column.source_name!r} {was}, and the schema is frozen",
-                    hint=f'set schema = "evolve" under [parse], then: syncd retry {run.name}',
-                )
-
-
 def give_up(mirror: Mirror, runs: Sequence[Run]) -> Iterator[End]:
     """Runs past their vendor's promise, youngest first: ask whether they live on, until several are gone in a row."""
     in_vain = 0
@@ -449,7 +365,8 @@ def expire(mirror: Mirror, run: Run) -> End:
     )
     noted = mirror.state.record(run, state=EXPIRED, expires_at=run.expires_at, error=str(error), hint=error.hint)
     seen_alive = noted["found_at"] < run.expires_at
-    log.log(40 if seen_alive else 20, "run_expired", run=run.name, seen_alive=seen_alive, hint=error.hint)
+    told = log.error if seen_alive else log.info
+    told("run_expired", run=run.name, seen_alive=seen_alive, hint=error.hint)
     return End(run, "expired", error if seen_alive else None)
 
 

@@ -17,6 +17,7 @@ import structlog
 from sqlalchemy.exc import DatabaseError
 
 from syncd.assemble import LANDING, STATE, House
+from syncd.commits import tell
 from syncd.destinations.lake import Lake
 from syncd.destinations.lake.catalogue import REPAIR
 from syncd.destinations.lake.paths import CATALOGUE, LAKE
@@ -27,7 +28,7 @@ from syncd.model import Run, Staged
 from syncd.orders import stage_again
 from syncd.settings import Settings
 from syncd.state import State, open_state, read_state
-from syncd.sync import Gone, Mirror, Stopped, land, tell
+from syncd.sync import Gone, Mirror, Stopped, land
 
 Read = Callable[[int], None]  # told how many bytes were read
 log = structlog.get_logger()

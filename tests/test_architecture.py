@@ -26,7 +26,9 @@ MAY_IMPORT = {  # room: the rooms it may know; a room that isn't here stands out
     "inquiry": WORDS | {"state", "gaps"},
     "sources": WORDS | {"fetch"},
     "destinations": WORDS,
-    "sync": WORDS | {"state", "landing", "parse", "retry", "inquiry"},
+    "judge": WORDS,
+    "commits": WORDS,
+    "sync": WORDS | {"judge", "commits", "state", "landing", "parse", "retry", "inquiry"},
 }
 
 
