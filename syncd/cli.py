@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from syncd.errors import ConfigError, SyncdError
+from syncd.errors import ConfigError, SyncdError, exit_code_of
 
 if TYPE_CHECKING:
     from syncd.assemble import House
@@ -123,7 +123,7 @@ def check(context: typer.Context) -> None:
         typer.echo(
             f"ok: {', '.join(settings.sources)} answer{'s' * (len(settings.sources) == 1)}; data in {settings.data_dir}"
         )
-    raise typer.Exit(max((problem.exit_code for problem in errors), key=[0, 1, 75, 2].index, default=0))
+    raise typer.Exit(exit_code_of({problem.exit_code for problem in errors}))
 
 
 @app.command()
@@ -366,10 +366,10 @@ def opened(
 
 
 def exit_code(house: House, outcomes: Sequence[Outcome]) -> int:
-    """The first that applies of 2, 75, 1: refused, still retrying, set aside or lost."""
+    """What the passes end with, when a run that waits for a person is trouble as well."""
     troubles = [outcome.trouble for outcome in outcomes if outcome.trouble]
     troubles += [end.trouble for outcome in outcomes for end in outcome.ends if end.trouble]
     codes = {trouble.exit_code for trouble in troubles}
     if house.state.any_set_aside():
         codes.add(1)
-    return next((code for code in (2, 75, 1) if code in codes), 0)
+    return exit_code_of(codes)

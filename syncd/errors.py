@@ -12,6 +12,8 @@ Anything else is a bug: it ends the process, the supervisor starts it again, and
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 
 class SyncdError(Exception):
     """The class is the answer, the hint the operator's next step. Neither holds a secret or a signed URL."""
@@ -57,3 +59,8 @@ class StartOver(SyncdError):
 
 class BadRun(SyncdError):
     """Set the run aside, tell, and go on with the others."""
+
+
+def exit_code_of(codes: Container[int]) -> int:
+    """What a command with these troubles ends with, the first that applies: refused, try again, wrong."""
+    return next((code for code in (2, 75, 1) if code in codes), 0)

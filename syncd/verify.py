@@ -22,7 +22,7 @@ from syncd.destinations.lake import Lake
 from syncd.destinations.lake.catalogue import REPAIR
 from syncd.destinations.lake.paths import CATALOGUE, LAKE
 from syncd.destinations.lake.proof import Flaw, Key, Published, Row, damaged, digest_of, misfigured, on_disk, published
-from syncd.errors import ConfigError, SyncdError
+from syncd.errors import ConfigError, SyncdError, exit_code_of
 from syncd.landing import Landing
 from syncd.model import Run, Staged
 from syncd.orders import stage_again
@@ -46,9 +46,8 @@ class Verdict:
 
     @property
     def exit_code(self) -> int:
-        """The first that applies of 2, 75, 1."""
-        codes = {trouble.exit_code for trouble in self.troubles} | ({1} if self.flaws else set())
-        return next((code for code in (2, 75, 1) if code in codes), 0)
+        """What kept us from mending, or else whether there are flaws."""
+        return exit_code_of({trouble.exit_code for trouble in self.troubles} | ({1} if self.flaws else set()))
 
 
 def prove(
@@ -336,6 +335,6 @@ def told(verdict: Verdict) -> Iterator[str]:
         yield ": ".join(filter(None, (where, flaw.path, flaw.text))) + (f"\n  → {flaw.hint}" if flaw.hint else "")
     read = ", ".join(f"{count:,} {name}" for name, count in verdict.counts.items())
     if verdict.flaws:
-        yield f"{len(verdict.flaws)} flaws" + (f" in {read}" if read else "")
+        yield f"{len(verdict.flaws)} flaw{'s' * (len(verdict.flaws) > 1)}" + (f" in {read}" if read else "")
     elif read:
         yield f"proved: {read}; nothing is lost and nothing is doubled"

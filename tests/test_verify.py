@@ -11,6 +11,8 @@ from typing import Any
 import duckdb
 import pytest
 
+from syncd.destinations.lake.proof import Flaw
+from syncd.verify import Verdict, told
 from tests.home import Home
 from tests.sandbox_fixture import running
 
@@ -54,6 +56,12 @@ def proved(home: Home) -> None:
     ended = home.run("verify")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "nothing is lost" in ended.stdout
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "1 flaw in 3 runs"), (2, "2 flaws in 3 runs")])
+def test_flaws_are_counted_as_people_count(count: int, said: str) -> None:
+    flaw = Flaw("acme", "7-1", "", "lake/gone.parquet", "it is gone")
+    assert list(told(Verdict({"runs": 3}, [flaw] * count)))[-1] == said
 
 
 def test_a_sound_lake_is_proved_without_the_lock(home: Home) -> None:
