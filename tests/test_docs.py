@@ -1,0 +1,41 @@
+"""The pages fit the code, both ways: what is missing and what is left over are red."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+LEVELS = {"info", "warning", "error"}
+
+
+def events() -> Iterator[str]:
+    """Every event that a line of syncd logs, also through `told = log.error if … else log.info`."""
+    for path in (ROOT / "syncd").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and node.args and is_log(node.func):
+                names = [leaf.value for leaf in ast.walk(node.args[0]) if isinstance(leaf, ast.Constant)]
+                yield from (name for name in names if isinstance(name, str) and re.fullmatch("[a-z_]+", name))
+
+
+def is_log(called: ast.expr) -> bool:
+    match called:
+        case ast.Attribute(value=ast.Name(id="log"), attr=level):
+            return level in LEVELS
+        case ast.Name(id=name):
+            return name == "told"
+    return False
+
+
+def test_each_log_event_stands_in_the_docs() -> None:
+    page = (ROOT / "docs/operating.md").read_text().partition("## Log events")[2]
+    assert sorted(re.findall(r"^\| `(\w+)` \|", page, re.M)) == sorted(set(events()))
+
+
+def test_each_room_stands_in_the_architecture() -> None:
+    tree = (ROOT / "ARCHITECTURE.md").read_text().split("```")[1]
+    drawn = re.findall(r"^  (\S+(?: {1,2}\S+)*) {3}", tree, re.M)
+    rooms = {path.stem for path in (ROOT / "syncd").iterdir() if path.is_dir() or path.suffix == ".py"}
+    assert {word.strip("/") for line in drawn for word in line.split()} == {one for one in rooms if one[0] != "_"}
