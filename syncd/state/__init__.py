@@ -6,9 +6,8 @@ Any thread may call anything. A full disk or a locked file is TryAgain; a corrup
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,78 +16,42 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import OperationalError
 
 from syncd.errors import SyncdError, TryAgain
-from syncd.model import Column, Failure, File, Rejected, Run, Staged
-from syncd.types import Type
+from syncd.model import Failure, Run, Staged
+from syncd.state.file import Unusable, engine_of, migrate, prove, usable
+from syncd.state.tables import (
+    CHECKPOINTS,
+    EXPIRED,
+    FOUND,
+    JOBS,
+    ORDERS,
+    PASSES,
+    RUNS,
+    SET_ASIDE,
+    STAGING,
+    dumped,
+    failures_of,
+    loaded,
+    row_of,
+    run_of,
+)
+
+__all__ = [
+    "EXPIRED",
+    "FOUND",
+    "SET_ASIDE",
+    "STAGING",
+    "JobNote",
+    "Order",
+    "State",
+    "open_state",
+    "read_state",
+    "run_of",
+]
 
 log = structlog.get_logger()
-
-
-class Instant(sa.TypeDecorator[datetime]):
-    """An instant in UTC, as RFC 3339 text: it sorts, and people can read it."""
-
-    impl = sa.Text
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> str | None:
-        return value.astimezone(UTC).isoformat(timespec="microseconds") if value else None
-
-    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> datetime | None:
-        return datetime.fromisoformat(value) if value else None
-
-
-tables = sa.MetaData()
-RUNS = sa.Table(
-    "runs",
-    tables,
-    sa.Column("source", sa.Text, primary_key=True),
-    sa.Column("run", sa.Text, primary_key=True),
-    *(sa.Column(name, sa.Text) for name in ("scope", "format", "job")),
-    *(sa.Column(name, Instant) for name in ("period_start", "period_end", "completed_at", "expires_at")),
-    sa.Column("ref", sa.Text),
-    sa.Column("fields", sa.JSON),
-    sa.Column("backfill", sa.Boolean),
-    sa.Column("state", sa.Text),
-    sa.Column("found_at", Instant),
-    *(sa.Column(name, sa.Integer) for name in ("attempts", "parts", "rows", "rejected", "bytes")),
-    sa.Column("accept_rejected", sa.Boolean),
-    *(sa.Column(name, sa.Text) for name in ("error", "hint")),
-)
-CHECKPOINTS = sa.Table(
-    "checkpoints",
-    tables,
-    *(sa.Column(name, sa.Text, primary_key=True) for name in ("source", "run", "part")),
-    sa.Column("staged", sa.JSON),
-)
-ORDERS = sa.Table(
-    "orders",
-    tables,
-    sa.Column("id", sa.Integer, primary_key=True),
-    *(sa.Column(name, sa.Text) for name in ("verb", "source", "run")),
-    sa.Column("details", sa.JSON),
-)
-JOBS = sa.Table(
-    "jobs",
-    tables,
-    *(sa.Column(name, sa.Text, primary_key=True) for name in ("source", "job")),
-    sa.Column("is_listed", sa.Boolean),
-    sa.Column("asked_at", Instant),
-    sa.Column("failures", sa.JSON),
-)
-PASSES = sa.Table(
-    "passes",
-    tables,
-    sa.Column("source", sa.Text, primary_key=True),
-    *(sa.Column(name, Instant) for name in ("ended_at", "swept_at")),
-    *(sa.Column(name, sa.Text) for name in ("error", "hint")),
-)
-DISK = {
-    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM),
-    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM),
-}
-FOUND, STAGING, EXPIRED, SET_ASIDE = "found", "staging", "expired", "set_aside"
 
 
 class Order(NamedTuple):
@@ -120,8 +83,8 @@ class State:
         with self._writing() as connection:
             for run in runs:
                 fresh = dict(state=FOUND, found_at=now, attempts=0, parts=0, rows=0, rejected=0, bytes=0)
-                row = _row(run) | fresh | dict(accept_rejected=False, error="", hint="")
-                known = {key: value for key, value in _row(run).items() if key not in ("source", "run")}
+                row = row_of(run) | fresh | dict(accept_rejected=False, error="", hint="")
+                known = {key: value for key, value in row_of(run).items() if key not in ("source", "run")}
                 connection.execute(
                     insert(RUNS).values(row).on_conflict_do_update(index_elements=["source", "run"], set_=known)
                 )
@@ -163,7 +126,7 @@ class State:
 
     def checkpoint(self, run: Run, staged: Staged) -> None:
         """Note that a part is durable."""
-        row = dict(source=run.source, run=run.id, part=staged.part, staged=_dumped(staged))
+        row = dict(source=run.source, run=run.id, part=staged.part, staged=dumped(staged))
         with self._writing() as connection:
             connection.execute(
                 insert(CHECKPOINTS)
@@ -175,13 +138,13 @@ class State:
         """What of the run is staged and not yet committed, by part."""
         chosen = sa.select(CHECKPOINTS).where(*_is(CHECKPOINTS, run.source, run.id))
         with self._reading() as connection:
-            return {row.part: _loaded(row.staged) for row in connection.execute(chosen)}
+            return {row.part: loaded(row.staged) for row in connection.execute(chosen)}
 
     def staged(self, source: str) -> list[Staged]:
         """Every part of a source that is staged and not yet committed."""
         chosen = sa.select(CHECKPOINTS.c.staged).where(CHECKPOINTS.c.source == source)
         with self._reading() as connection:
-            return [_loaded(staged) for staged in connection.scalars(chosen)]
+            return [loaded(staged) for staged in connection.scalars(chosen)]
 
     def forget_staged(self, run: Run) -> None:
         """Stage every part of the run again."""
@@ -230,7 +193,7 @@ class State:
         chosen = sa.select(JOBS) if source is None else sa.select(JOBS).where(JOBS.c.source == source)
         with self._reading() as connection:
             rows = connection.execute(chosen).all() if sa.inspect(connection).has_table("jobs") else ()
-        return {(row.source, row.job): JobNote(row.is_listed, row.asked_at, _failures(row.failures)) for row in rows}
+        return {(row.source, row.job): JobNote(row.is_listed, row.asked_at, failures_of(row.failures)) for row in rows}
 
     def leave(self, order: Order) -> None:
         """Leave an order for whoever holds the lock; it is numbered anew."""
@@ -264,12 +227,12 @@ class State:
 
 def open_state(path: Path) -> State:
     """The state at `path`, in today's shape. What is none, or damaged, is put aside: it can be lost without loss."""
-    engine = _engine(path)
+    engine = engine_of(path)
     try:
-        with _usable(path):
-            _migrate(engine)
+        with usable(path):
+            migrate(engine)
             with engine.connect() as connection:
-                _prove(connection)
+                prove(connection)
     except Unusable as error:
         engine.dispose()
         aside = path.with_name(f"{path.name}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
@@ -277,9 +240,9 @@ def open_state(path: Path) -> State:
         for left in (f"{path.name}-wal", f"{path.name}-shm"):
             path.with_name(left).unlink(missing_ok=True)
         log.warning("state_put_aside", path=str(path), error=str(error), kept_as=str(aside))
-        engine = _engine(path)
-        with _usable(path):
-            _migrate(engine)
+        engine = engine_of(path)
+        with usable(path):
+            migrate(engine)
     return State(engine)
 
 
@@ -291,10 +254,10 @@ def read_state(path: Path) -> State | None:
         uri = f"{path.resolve().as_uri()}?{how}"
         engine = sa.create_engine("sqlite://", creator=partial(sqlite3.connect, uri, uri=True))
         try:
-            with _usable(path), engine.connect() as connection:
+            with usable(path), engine.connect() as connection:
                 if not sa.inspect(connection).has_table("passes"):
                     return None
-                _prove(connection)
+                prove(connection)
             return State(engine)
         except Unusable:
             return None
@@ -302,57 +265,6 @@ def read_state(path: Path) -> State | None:
             if "immutable" in how:
                 raise
     return None
-
-
-class Unusable(Exception):
-    """This file is no state of ours, or a damaged one."""
-
-
-@contextmanager
-def _usable(path: Path) -> Iterator[None]:
-    """Unusable, or TryAgain where it is the disk or its rights and the file may be well."""
-    try:
-        yield
-    except DatabaseError as error:
-        if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in DISK:  # the low byte is the kind
-            raise TryAgain(f"{path}: {error.orig}", hint="check the disk and the rights of data_dir") from error
-        raise Unusable(str(error.orig)) from error
-
-
-def _prove(connection: sa.Connection) -> None:
-    found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
-    if found != "ok":
-        raise Unusable(str(found))
-
-
-def _engine(path: Path) -> sa.Engine:
-    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
-
-    @sa.event.listens_for(engine, "connect")
-    def _prepare(connection: sqlite3.Connection, _record: object) -> None:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost a checkpoint, never the file
-
-    return engine
-
-
-def _migrate(engine: sa.Engine) -> None:
-    from alembic import command
-    from alembic.config import Config
-    from alembic.util import CommandError
-
-    config = Config()
-    here = Path(__file__).parent  # in a wheel the migrations are inside the package, in a checkout beside it
-    folder = here / "migrations"
-    config.set_main_option(
-        "script_location", str(folder if folder.is_dir() else here.parent / "migrations").replace("%", "%%")
-    )
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        try:
-            command.upgrade(config, "head")
-        except CommandError as error:
-            raise Unusable(f"a later syncd has shaped it: {error}") from error
 
 
 @contextmanager
@@ -367,55 +279,3 @@ def _told() -> Iterator[None]:
 
 def _is(table: sa.Table, source: str, run: str) -> tuple[sa.ColumnElement[bool], ...]:
     return table.c.source == source, table.c.run == run
-
-
-def _row(run: Run) -> dict[str, Any]:
-    row = asdict(run)
-    row["run"], row["period_start"], row["period_end"] = row.pop("id"), row.pop("start"), row.pop("end")
-    row["fields"] = list(run.fields)
-    return row
-
-
-def run_of(row: Mapping[str, Any]) -> Run:
-    """The noun behind a row of the table."""
-    return Run(
-        source=row["source"],
-        id=row["run"],
-        scope=row["scope"],
-        format=row["format"],
-        start=row["period_start"],
-        end=row["period_end"],
-        job=row["job"],
-        completed_at=row["completed_at"],
-        expires_at=row["expires_at"],
-        ref=row["ref"],
-        fields=tuple(row["fields"]),
-        backfill=row["backfill"],
-    )
-
-
-def _failures(plain: Iterable[Sequence[str]]) -> tuple[Failure, ...]:
-    return tuple(
-        Failure(run, datetime.fromisoformat(began), datetime.fromisoformat(ended)) for run, began, ended in plain
-    )
-
-
-def _dumped(staged: Staged) -> dict[str, Any]:
-    """A Staged as JSON can hold it: types as text, raw bytes as hexadecimal digits."""
-
-    def columns(found: Sequence[Column]) -> list[list[str]]:
-        return [[one.name, str(one.type), one.source_name, one.origin, one.description] for one in found]
-
-    plain = asdict(staged) | {"columns": columns(staged.columns)}
-    plain["files"] = [asdict(file) | {"columns": columns(file.columns)} for file in staged.files]
-    plain["samples"] = [asdict(sample) | {"raw": sample.raw.hex()} for sample in staged.samples]
-    return plain
-
-
-def _loaded(plain: dict[str, Any]) -> Staged:
-    def columns(found: list[list[str]]) -> tuple[Column, ...]:
-        return tuple(Column(name, Type.parse(kind), *rest) for name, kind, *rest in found)
-
-    files = tuple(File(**file | {"columns": columns(file["columns"])}) for file in plain["files"])
-    samples = tuple(Rejected(**sample | {"raw": bytes.fromhex(sample["raw"])}) for sample in plain["samples"])
-    return Staged(**plain | {"files": files, "samples": samples, "columns": columns(plain["columns"])})
