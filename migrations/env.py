@@ -1,4 +1,4 @@
-"""Runs the migrations of the state on the connection that `syncd.state` hands over."""
+"""Runs the migrations of the state on the connection that `syncd.state.file` hands over."""
 
 from alembic import context
 
