@@ -31,7 +31,7 @@ from syncd.types import arrow, join
 
 FOOTER = b"syncd"  # the key of what a file says about itself: the catalogue can be rebuilt from the lake alone
 TALLIES = b"syncd_part"  # the same for its part so far; `is_whole` in those shut when the part has ended
-ROW_GROUP_ROWS = 122_880  # DuckDB's own; a thread reads one at a time
+ROW_GROUP_ROWS = 61_440  # 30 of the vectors that DuckDB skips and reads by; a thread reads one group at a time
 ROW_GROUP_BYTES = 32 << 20
 HELD_BYTES = 64 << 20  # of rows that wait for their row group, all files of a part together
 OPEN_FILES = 128  # of one part; the one that waited longest is closed before another opens
