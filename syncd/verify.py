@@ -165,11 +165,7 @@ def rebuilt(settings: Settings, verdict: Verdict, read: Read = lambda size: None
         if lost:
             landing, state = Landing(settings.data_dir / LANDING), open_state(settings.data_dir / STATE)
             try:
-                in_flight = {
-                    name
-                    for name in names_in_flight(state)
-                    if (run := landing.run(*name.split("/", 1))) and landing.parts(run)
-                }
+                in_flight = {name for name in names_in_flight(state) if has_landed(landing, *name.split("/", 1))}
             finally:
                 state.close()
             made = lake.rebuild(in_flight, read)
