@@ -264,6 +264,7 @@ def test_a_declared_column_takes_its_vendors_spellings(type: str, sent: str, sto
         ("list<string>", "\"['a'\"", "string", "['a'"),
         ("list<int64>", '"[1],""w"":[2]"', "string", '[1],"w":[2]'),
         ("list<string>", "abc", "string", "abc"),
+        ("list<int64>", "-0", "string", "-0"),
     ],
 )
 def test_what_a_declared_type_cannot_hold_widens_it(type: str, sent: str, wider: str, stored: Any, rows: int) -> None:

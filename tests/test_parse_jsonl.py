@@ -449,6 +449,18 @@ def test_a_declared_group_comes_dotted_or_nested(sent: str, lines: int) -> None:
     assert {column.name for batch in batches for column in batch.columns} == {"g.a", "g.b"}
 
 
+def test_a_field_of_a_group_that_becomes_text_in_the_middle_of_a_block() -> None:
+    sent = ['{"g":{"a":-5}}', '{"g":{"a":"7"}}', '{"g":{"a":1.50}}', '{"g.a":[1]}', '{"g":{"a":"x"}}']
+    batches = read("\n".join(sent * MANY).encode(), declared(**{"g.a": "timestamp"}))
+    assert values(batches, "g.a") == ["-5", "7", "1.50", "[1]", "x"] * MANY
+
+
+@pytest.mark.parametrize("lines", [1, MANY])
+def test_digits_behind_the_point_are_counted_alike_on_either_way(lines: int) -> None:
+    text = b'{"v":0.12345}\n' * lines + b'{"v":9007199254740993}\n'
+    assert type_of(read(text), "v") == "decimal(0.5)"
+
+
 def test_a_group_that_comes_both_ways_at_once_is_a_key_given_twice() -> None:
     (batch,) = read(b'{"g.a":1,"g":{"a":2}}\n' * MANY, declared(**{"g.a": "int64"}))
     assert len(batch.rejected) == MANY

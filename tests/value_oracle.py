@@ -50,7 +50,8 @@ def _same(sent: Any, stored: Any, guide: Type, own: bool) -> bool:
         return sent is None and stored is None
     if isinstance(sent, Digits):
         if isinstance(stored, str):
-            return stored == sent or (not own and not stored.endswith(".0") and Decimal(stored) == Decimal(sent))
+            shortest = not own and re.fullmatch(NUMBER, stored) and not stored.endswith(".0")
+            return stored == sent or (bool(shortest) and Decimal(stored) == Decimal(sent))
         return type(stored) in (int, float, Decimal) and _number(stored) == Decimal(sent)
     if isinstance(sent, bool):
         return stored is sent or stored == str(sent).lower()

@@ -53,7 +53,9 @@ def parse_block(block: bytes, known: Known) -> Found:
             try:
                 return _quickly(lines, told)
             except Unspelled as error:
-                told = told.told(error.types, error.mixed)
+                before, told = told, told.told(error.types, error.mixed)
+                if told == before:
+                    break
     slow = Slow()
     slow.read(lines, np.flatnonzero(~lines.blank).tolist(), known)
     return _found(lines, [], slow, _columns([], slow, known))

@@ -233,7 +233,7 @@ class _Reader:
         doubt = np.zeros(len(group), np.bool_)
         columns: dict[str, tuple[pa.Array | None, Type]] = {name: (None, NULL) for name in only_null}
         for name, array in arrays.items():
-            if name in self.cut.texts:
+            if name in self.cut.texts and pa.types.is_string(array.type):  # a group's field is none
                 columns[name] = self.cut.restored(name, array, group)
                 continue
             settled = settle(array, self.known.guide(name))

@@ -101,7 +101,7 @@ def _doubles(array: pa.Array) -> Settled:
 
 def _scale(values: np.ndarray[Any, np.dtype[np.float64]]) -> int:
     """The most digits behind the point that the shortest spellings have."""
-    for scale in (0, 1, 2, 3, 4, 6):
+    for scale in range(7):
         if (np.abs(values).max() < 1e9) and (np.round(values, scale) == values).all():
             return scale
     exponents = (-int(Decimal(repr(value)).normalize().as_tuple().exponent) for value in set(values.tolist()))

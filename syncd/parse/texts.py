@@ -14,7 +14,7 @@ from syncd.parse.arraytext import json_of
 from syncd.parse.columns import TEXTS, Known
 from syncd.parse.settle import settle
 from syncd.parse.values import Refused, as_column, decode, number_in, type_of_all
-from syncd.types import BOOL, INTS, NULL, STRING, TIMESTAMP, Type, arrow
+from syncd.types import BOOL, INTS, NULL, STRING, TIMESTAMP, Type, arrow, join
 
 Typed = tuple[pa.Array | None, Type]
 EXACT_LENGTH = 16  # characters: 15 digits and a point survive in a double
@@ -98,7 +98,7 @@ def _as_json(texts: pa.Array, guide: Type) -> Typed | None:
 def _each(array: pa.Array, guide: Type) -> Typed:
     """Value by value; the texts themselves where only text holds them all."""
     values = [None if text is None else _value(text, guide) for text in array.to_pylist()]
-    t = type_of_all(values, guide)
+    t = join(guide, type_of_all(values, guide))
     if t.kind in ("string", "json"):
         return array, STRING
     return pa.array(as_column(values, t), arrow(t)), t
