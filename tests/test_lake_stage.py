@@ -186,3 +186,11 @@ def test_a_start_removes_what_a_stop_left_half_done(lake: Lake) -> None:
     lake.start()
     assert files(lake.home) == before
     assert sorted(path.name for path in lake.home.iterdir()) == ["lake", "warehouse.duckdb"]
+
+
+def test_a_dotted_column_beside_a_struct_with_that_field_is_stored(lake: Lake) -> None:
+    kinds = {"g": 'struct<"a":int64>', "g.a": "string", "n": "int64"}
+    columns = tuple(Column(name, Type.parse(kind), name) for name, kind in kinds.items())
+    rows = [{"g": {"a": n}, "g.a": f"text {n}", "n": n} for n in range(20)]
+    load(lake, run(), batch(rows, columns))
+    assert query(lake.home, 'SELECT g, "g.a", n FROM acme.sessions ORDER BY n') == [tuple(row.values()) for row in rows]

@@ -6,6 +6,7 @@ lengths apart from bytes (text) are smaller. Any DuckDB from 1.1 on reads these.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,12 +20,16 @@ OFTEN = 3  # times that a value comes on average
 def encodings(rows: pa.Table, repeated: Sequence[str]) -> dict[str, Any]:
     """Options for a ParquetWriter. `repeated` are columns beside those of `rows` that want a dictionary."""
     in_dictionary, others = [*repeated], {}
-    for name, column in zip(rows.column_names, rows.slice(0, ENOUGH).columns, strict=True):
-        for path, values in _leaves(name, column.combine_chunks()):
-            if name != "_syncd_row" and OFTEN * pc.count_distinct(values).as_py() <= len(values):
-                in_dictionary.append(path)
-            elif encoding := _without_dictionary(values.type):
-                others[path] = encoding
+    columns = zip(rows.column_names, rows.slice(0, ENOUGH).columns, strict=True)
+    leaves = [leaf for name, column in columns for leaf in _leaves(name, column.combine_chunks())]
+    paths = Counter(path for path, _ in leaves)
+    for path, values in leaves:
+        if paths[path] > 1:
+            continue  # a column "a.b" beside a struct a with a field b: the options can't tell them apart
+        if path != "_syncd_row" and OFTEN * pc.count_distinct(values).as_py() <= len(values):
+            in_dictionary.append(path)
+        elif encoding := _without_dictionary(values.type):
+            others[path] = encoding
     return {"use_dictionary": in_dictionary, "column_encoding": others}
 
 
