@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import threading
 from contextlib import nullcontext
@@ -21,6 +22,10 @@ from syncd.settings import ContentsquareSettings, Settings
 
 QUERIES = (
     (
+        "what came home",
+        "SELECT run, scope, period_start::DATE AS day, parts, rows, rejected FROM _syncd.runs ORDER BY scope, day",
+    ),
+    (
         "rows by day",
         "SELECT _syncd_date AS day, count(*) AS sessions, count(DISTINCT user_id) AS users, "
         "max(session_id) AS largest_id FROM shop.sessions GROUP BY day ORDER BY day",
@@ -35,10 +40,10 @@ QUERIES = (
 
 def show_off(keep: Path | None = None) -> None:
     """Fill a warehouse over HTTP and query it, in a folder that goes away (or in `keep`, which stays)."""
-    log.set_up(None)
+    log.set_up(least=logging.WARNING)  # a line for each part and column would bury the answers
     folder = nullcontext(str(keep)) if keep else tempfile.TemporaryDirectory(prefix="syncd-demo-")
     with folder as root, Sandbox(seed=1) as vendor:
-        typer.echo(f"a vendor in a box listens on {vendor.url}; its exports come home to {root} …\n")
+        typer.echo(f"a vendor in a box listens on {vendor.url}; its exports come home to {root} …")
         settings = Settings(
             data_dir=Path(root),
             retry_for=timedelta(seconds=30),
@@ -50,7 +55,7 @@ def show_off(keep: Path | None = None) -> None:
             raise SyncdError(f"the demo failed: {trouble}", hint=trouble.hint)
         with duckdb.connect(str(Path(root) / "warehouse.duckdb"), read_only=True) as warehouse:
             for title, sql in QUERIES:
-                typer.echo(f"\n{title}:  {sql}")
+                typer.echo(f"\n{title}:\n{sql}")
                 answer = warehouse.execute(sql)
                 show.as_table([column[0] for column in answer.description or ()], answer.fetchall())
         if keep:

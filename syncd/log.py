@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, Literal
 
 import structlog
@@ -27,11 +28,11 @@ def scrub(text: str) -> str:
     return BEARER.sub(r"\1 …", SIGNED.sub(r"\1?…", text))
 
 
-def set_up(log_format: LogFormat | None = None) -> None:
-    """Log to stderr, in colours where a person watches, else in JSON."""
+def set_up(log_format: LogFormat | None = None, *, least: int = logging.INFO) -> None:
+    """Log to stderr what is at `least` so grave, in colours where a person watches, else in JSON."""
     chosen = log_format or ("console" if sys.stderr.isatty() else "json")
     last: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        [_plain_instants, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), timestamp_key="at")]
         if chosen == "console"
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
     )
@@ -43,7 +44,7 @@ def set_up(log_format: LogFormat | None = None) -> None:
             _scrub_values,
             *last,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(least),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
@@ -69,6 +70,10 @@ def listening(*hear: Callable[[str, Mapping[str, Any]], None]) -> Iterator[None]
 
 def _scrub_values(_logger: Any, _method: str, event: EventDict) -> EventDict:
     return {key: scrub(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _plain_instants(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in event.items()}
 
 
 def _json(event: EventDict, **_: Any) -> str:
