@@ -20,8 +20,19 @@ class Rules:
     keep_landed: timedelta = timedelta(days=30)
 
 
-def judge(run: Run, scope: Scope, staged: Sequence[Staged], rules: Rules, *, accept_rejected: bool = False) -> None:
-    """BadRun when a part breaks the operator's limits: too many lines rejected, or a column changed under a freeze."""
+def judge(
+    run: Run,
+    scope: Scope,
+    staged: Sequence[Staged],
+    rules: Rules,
+    *,
+    accept_rejected: bool = False,
+    verb: str = "retry",
+) -> None:
+    """BadRun when a part breaks the operator's limits: too many lines rejected, or a column changed under a freeze.
+
+    `verb` is the command that the operator would repeat.
+    """
     known = {column.source_name: column.type for column in scope.columns}
     for part in staged:
         share, most = part.rejected / max(part.lines, 1), rules.max_rejected
@@ -29,7 +40,7 @@ def judge(run: Run, scope: Scope, staged: Sequence[Staged], rules: Rules, *, acc
             shown = "; ".join(f"row {one.row} at byte {one.byte_offset}: {one.reason}" for one in part.samples)
             raise BadRun(
                 f"part {part.part}: {part.rejected} of {part.lines} lines rejected, max_rejected is {most} ({shown})",
-                hint=f"to load it without them: syncd retry --accept-rejected {run.name}",
+                hint=f"to load it without them: syncd {verb} --accept-rejected {run.name}",
             )
         for column in part.columns if rules.freeze else ():
             before = known.get(column.source_name)
@@ -37,5 +48,5 @@ def judge(run: Run, scope: Scope, staged: Sequence[Staged], rules: Rules, *, acc
                 was = f"changed from {sql(before)} to {sql(column.type)}" if before else f"is new ({sql(column.type)})"
                 raise BadRun(
                     f"part {part.part}: column {column.source_name!r} {was}, and the schema is frozen",
-                    hint=f'set schema = "evolve" under [parse], then: syncd retry {run.name}',
+                    hint=f'set schema = "evolve" under [parse], then: syncd {verb} {run.name}',
                 )

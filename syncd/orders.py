@@ -43,7 +43,7 @@ def orders_for(settings: Settings, verb: str, names: Iterable[str], **details: A
             problems.append(f"{name}: its landed bytes are gone, see landing.keep")
         orders.append(Order(0, verb, source, run, details))
     if problems:
-        raise ConfigError("; ".join(problems), hint="the runs: syncd runs")
+        raise ConfigError("; ".join(problems), hint="a run is named SOURCE/RUN: syncd runs")
     return orders
 
 
@@ -127,5 +127,5 @@ def stage_again(mirror: Mirror, run: Run, *, accept_rejected: bool) -> list[Stag
 
     each_done(mirror.workers, one, names)
     staged = [done[name] for name in names]
-    judge(run, scope, staged, mirror.rules, accept_rejected=accept_rejected)
+    judge(run, scope, staged, mirror.rules, accept_rejected=accept_rejected, verb=REPLAY)
     return staged

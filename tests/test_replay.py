@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json  # noqa: TID251  # as scripts read it
 from pathlib import Path
 
 import duckdb
@@ -39,6 +40,18 @@ def test_a_second_replay_writes_a_third_generation(tmp_path: Path) -> None:
         assert home.run("replay", f"acme/{run}").returncode == 0
     assert home.tables() == before
     assert home.query("SELECT path LIKE '%.g3.parquet' FROM _syncd.files") == [(True,)]
+
+
+def test_a_replay_that_its_rejected_lines_stop_says_how_it_is_repeated(tmp_path: Path) -> None:
+    with running(jobs=1, days=1, rows=20, parts=1, broken_lines=15) as vendor:
+        home = Home(tmp_path, {"acme": vendor.settings()})
+        home.once(expect=1)
+    (run,) = (f"acme/{one['run']}" for one in json.loads(home.run("runs", "--json").stdout))
+    assert home.run("retry", "--accept-rejected", run).returncode == 0
+    stopped = home.run("replay", run)
+    assert stopped.returncode == 1
+    assert f"syncd replay --accept-rejected {run}" in stopped.stdout
+    assert home.run("replay", "--accept-rejected", run).returncode == 0
 
 
 def test_what_can_not_be_replayed_is_told_before_anything_is_done(tmp_path: Path) -> None:
