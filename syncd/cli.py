@@ -70,7 +70,7 @@ def syncd(
 
 @app.command()
 def run(context: typer.Context) -> None:
-    """The daemon: a pass over each source at its poll_interval, until SIGTERM."""
+    """The daemon: a pass at each poll_interval, until SIGTERM."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))  # a stop is no failure while it starts, either
     from syncd import log
@@ -86,7 +86,10 @@ def once(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be brought home.")] = False,
     wait: Annotated[str, typer.Option(help="How long to wait for exports that had to be asked for.")] = "10m",
 ) -> None:
-    """One pass over every source, everything outstanding brought home, then exit."""
+    """One pass over every source, then exit.
+
+    Everything outstanding is brought home, whatever the intervals say.
+    """
     from syncd.daemon import once as pass_over_all
     from syncd.progress import Nobody, bars
     from syncd.settings import duration
@@ -111,7 +114,10 @@ def once(
 
 @app.command()
 def check(context: typer.Context) -> None:
-    """Validate the configuration, log in to every source, test the disk and the warehouse."""
+    """All problems at once, each with its fix.
+
+    Validates the configuration, logs in to every source, tests the disk and the warehouse.
+    """
     from syncd.checks import problems
 
     settings = context.obj.settings()
@@ -130,7 +136,10 @@ def check(context: typer.Context) -> None:
 def status(
     context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False
 ) -> None:
-    """Per source and scope: newest period, age, runs waiting or set aside, hours until the next file dies."""
+    """How far each source and scope is, and what needs you.
+
+    Newest period, its age, runs waiting or set aside, and the time until the next file dies at the vendor.
+    """
     from syncd import ledger, show
 
     settings = context.obj.settings()
@@ -139,7 +148,7 @@ def status(
     if as_json:
         show.as_json(found)
     else:
-        show.status(found)
+        show.status(found, sum(gap.needs_you for gap in ledger.gaps(seen, datetime.now(UTC))))
         for warning in ledger.overlaps(seen.jobs):
             typer.echo(f"warning: {warning}")
 
@@ -147,7 +156,7 @@ def status(
 @app.command()
 def runs(
     context: typer.Context,
-    state: Annotated[str | None, typer.Option(help="Only runs in this state.")] = None,
+    state: Annotated[str | None, typer.Option(help="Only runs in this state: set_aside, for example.")] = None,
     source: Annotated[str | None, typer.Option(help="Only runs of this source.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
@@ -166,7 +175,10 @@ def runs(
 
 @app.command()
 def gaps(context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
-    """The calendar: expected periods that are missing, late, failed at the vendor, expired or set aside."""
+    """The calendar: which expected periods are not here.
+
+    Missing, late, failed at the vendor, expired or set aside; the exit code is 1 when any needs you.
+    """
     from dataclasses import asdict
 
     from syncd import ledger, show
@@ -177,7 +189,7 @@ def gaps(context: typer.Context, as_json: Annotated[bool, typer.Option("--json",
     if as_json:
         show.as_json([asdict(gap) for gap in found if gap.state != COVERED])
     else:
-        show.gaps(found, jobs_complete_up_to(seen.runs))
+        show.gaps(found, jobs_complete_up_to(seen.runs), begun=bool(seen.passes or seen.runs))
     raise typer.Exit(int(any(gap.needs_you for gap in found)))
 
 
@@ -209,7 +221,10 @@ def verify(
     repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
-    """Read the lake and the landed bytes anew, and prove that no row is lost or doubled."""
+    """Prove that no row is lost or doubled.
+
+    Reads the lake and the landed bytes anew.
+    """
     from syncd import log, show
     from syncd import verify as verifying
     from syncd.progress import Nobody, meter
@@ -258,7 +273,10 @@ def query(
 
 
 def sandbox(vendor: str, port: int, **chosen: Any) -> None:
-    """A vendor in a box on loopback: serves the API and files with realistic data, for demos and tests."""
+    """A vendor in a box on loopback, for demos and tests.
+
+    Serves the API and files with realistic data, and many kinds of trouble.
+    """
     from syncd.sandbox import contentsquare
 
     if vendor != "contentsquare":
@@ -294,7 +312,10 @@ app.command()(with_knobs(sandbox))
 def demo(
     keep: Annotated[Path | None, typer.Option(help="Put everything here and leave it there.")] = None,
 ) -> None:
-    """A sandbox, one pass and a query, in a temporary folder; no account needed."""
+    """See it work: a sandbox, one pass, a few queries.
+
+    In a temporary folder; no account needed.
+    """
     from syncd.demo import show_off
 
     show_off(keep)

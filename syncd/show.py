@@ -44,6 +44,9 @@ def as_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 def runs(found: Iterable[Mapping[str, Any]]) -> None:
     """The ledger, a run a line; below it what is wrong, with the next thing to type."""
     listed = list(found)
+    if not listed:
+        sys.stdout.write("no such runs\n")
+        return
     columns = ("run", "scope", "state", "period", "parts", "rows", "rejected", "size")
     as_table(
         columns,
@@ -61,11 +64,12 @@ def runs(found: Iterable[Mapping[str, Any]]) -> None:
     )
     for run in listed:
         if run["error"]:
-            sys.stdout.write(f"{run['source']}/{run['run']}: {run['error']}\n  → {run['hint']}\n")
+            name = f"{run['source']}/{run['run']}: "
+            sys.stdout.write(f"{name}{run['error'].removeprefix(name)}\n  → {run['hint']}\n")
 
 
-def status(found: Mapping[str, Any]) -> None:
-    """What an operator looks at first: a line a scope, then each source's trouble."""
+def status(found: Mapping[str, Any], gaps: int) -> None:
+    """What an operator looks at first: a line a scope, then each source's trouble; `gaps`: how many need a person."""
     columns = ("source", "scope", "complete up to", "newest period ends", "age", "runs", "slack", "last pass")
     rows = []
     for name, source in found["sources"].items():
@@ -87,13 +91,24 @@ def status(found: Mapping[str, Any]) -> None:
     never = [name for name, source in found["sources"].items() if not source["last_pass_at"]]
     if never:
         sys.stdout.write(f"no pass has ended yet over {', '.join(never)}: syncd once\n")
-    elif found["ok"]:
-        sys.stdout.write("all is well\n")
+    elif look := where_to_look(found, gaps):
+        sys.stdout.write(f"something needs you: {', '.join(look)}\n")
     else:
-        sys.stdout.write("something needs you: syncd runs, syncd gaps\n")
+        sys.stdout.write("all is well\n")
 
 
-def gaps(found: Sequence[Gap], complete: Mapping[tuple[str, str], datetime | None]) -> None:
+def where_to_look(found: Mapping[str, Any], gaps: int) -> list[str]:
+    """The commands that tell more of what is wrong."""
+    sources = found["sources"].values()
+    wrong = {
+        "syncd check": any(source["error"] for source in sources),
+        "syncd runs --state set_aside": any("set_aside" in source["runs"] for source in sources),
+        "syncd gaps": gaps > 0,
+    }
+    return [command for command, is_so in wrong.items() if is_so] or ([] if found["ok"] else ["syncd runs"])
+
+
+def gaps(found: Sequence[Gap], complete: Mapping[tuple[str, str], datetime | None], *, begun: bool) -> None:
     """How far each job is complete; then the gaps, and what other jobs have brought in their place."""
     if complete:
         as_table(("source", "job", "complete up to"), [(*job, minute(at)) for job, at in sorted(complete.items())])
@@ -102,7 +117,9 @@ def gaps(found: Sequence[Gap], complete: Mapping[tuple[str, str], datetime | Non
         for gap in found
         if gap.state != COVERED
     ]
-    if rows:
+    if not begun:
+        sys.stdout.write("nothing is known yet, no pass has ended: syncd once\n")
+    elif rows:
         as_table(("source", "job", "scope", "state", "period", "what is known"), rows)
     else:
         sys.stdout.write("no gaps: every period that is due is here or on its way\n")
@@ -161,8 +178,10 @@ def text(value: Any) -> str:
             return "NULL"
         case datetime():
             return value.isoformat(sep=" ").removesuffix("+00:00")
-        case bytes():
-            return value.hex(" ")
+        case bytes():  # as DuckDB spells a BLOB: it reads this back
+            return "".join(
+                chr(one) if 32 <= one < 127 and chr(one) not in "\\'\"" else f"\\x{one:02X}" for one in value
+            )
         case list() | dict():
             return json.dumps(_jsonable(value), ensure_ascii=False)
         case _:
