@@ -32,7 +32,9 @@ def ours(root: Path) -> Iterator[None]:
     except (FileExistsError, NotADirectoryError) as error:
         raise ConfigError(f"data_dir {root} is no folder", hint="name another one under data_dir") from error
     except OSError as error:
-        hint = f"chown it, and all that is in it, to the user that runs syncd: {user()}"
+        denied = isinstance(error, PermissionError)
+        ownership = f"chown it, and all that is in it, to the user that runs syncd: {user()}"
+        hint = ownership if denied else "is its disk mounted, and writable? or name another folder under data_dir"
         raise ConfigError(f"data_dir {root} can't be used: {error.filename}: {error.strerror}", hint=hint) from error
 
 

@@ -74,3 +74,10 @@ def test_the_demo_shows_its_answers_and_no_log(tmp_path: Path) -> None:
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "what came home" in shown.stdout
     assert "1375-67227" in shown.stdout
+
+
+def test_a_folder_that_no_ownership_would_help_is_not_to_be_chowned(tmp_path: Path) -> None:
+    refused = told(tmp_path, "--data-dir", "/proc/nowhere", "check")
+    assert refused.returncode == 2
+    assert "name another folder under data_dir" in refused.stdout + refused.stderr
+    assert "chown" not in refused.stdout + refused.stderr
