@@ -17,9 +17,14 @@ setup:
 lint:
     ruff format --check .
     ruff check .
-    {{compile}} --output-file - --constraint requirements.txt | diff requirements.txt - || { echo "requirements.txt is stale: just lock"; exit 1; }
-    {{compile}} --group dev --output-file - --constraint requirements-dev.txt | diff requirements-dev.txt - || { echo "requirements-dev.txt is stale: just lock"; exit 1; }
-    {{compile}} --group bench --output-file - --constraint requirements-bench.txt | diff requirements-bench.txt - || { echo "requirements-bench.txt is stale: just lock"; exit 1; }
+    @just is-locked requirements.txt
+    @just is-locked requirements-dev.txt --group dev
+    @just is-locked requirements-bench.txt --group bench
+
+# whether a lock file is what would be written now
+[private]
+is-locked file *group:
+    @made=$(mktemp) && {{compile}} {{group}} --constraint {{file}} --output-file "$made" && diff {{file}} "$made" && rm "$made" || { echo "{{file}} is stale: just lock"; exit 1; }
 
 types:
     mypy
