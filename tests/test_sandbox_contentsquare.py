@@ -491,7 +491,7 @@ def at_once(client: Client, calls: int) -> list[int]:
 
 
 def test_one_request_too_many_at_once_is_refused_and_the_log_knows(contentsquare: Open) -> None:
-    client = Client(contentsquare(concurrency_limit=2, latency=0.3))
+    client = Client(contentsquare(concurrency_limit=2, latency=2.0))
     assert at_once(client, 4) == [200, 200, 429, 429]
     assert client.sandbox.log()["max_in_flight"]["api"] >= 3
     orderly = Client(contentsquare(concurrency_limit=1))
