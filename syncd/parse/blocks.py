@@ -61,10 +61,10 @@ def gunzip(chunks: Iterable[bytes], most: int = 1 << 20) -> Iterator[bytes]:
         raise StartOver("gzip ends inside a member")
 
 
-def whole(chunks: Iterable[bytes], last_end: Callable[[bytes, bool], int], size: int = BLOCK) -> Iterator[bytes]:
+def whole(chunks: Iterable[bytes], last_end: Callable[[bytes, int, bool], int], size: int = BLOCK) -> Iterator[bytes]:
     """The same bytes in blocks of about `size` bytes that end where a record ends.
 
-    `last_end(block, is_final)` says behind which byte the last whole record ends, 0 for nowhere.
+    `last_end(text, end, is_final)` says behind which byte of `text[:end]` the last whole record ends, 0 for nowhere.
     """
     held, length, wanted = [b""], 0, size
     for chunk in chunks:
@@ -72,7 +72,7 @@ def whole(chunks: Iterable[bytes], last_end: Callable[[bytes, bool], int], size:
         length += len(chunk)
         while length >= wanted:
             text = b"".join(held)
-            if cut := last_end(text if length == wanted else text[:wanted], False):
+            if cut := last_end(text, wanted, False):
                 yield text[:cut]
                 wanted = size
             elif wanted >= MAX_RECORD:
@@ -83,11 +83,11 @@ def whole(chunks: Iterable[bytes], last_end: Callable[[bytes, bool], int], size:
             length -= cut
     text = b"".join(held)
     while text:
-        cut = last_end(text, True)
+        cut = last_end(text, len(text), True)
         yield text[:cut]
         text = text[cut:]
 
 
-def line_end(block: bytes, is_final: bool) -> int:
+def line_end(text: bytes, end: int, is_final: bool) -> int:
     """JSONL: behind the last newline; a raw newline never stands inside a record."""
-    return len(block) if is_final else block.rfind(b"\n") + 1
+    return end if is_final else text.rfind(b"\n", 0, end) + 1

@@ -36,8 +36,8 @@ def record_blocks(chunks: Iterable[bytes], delimiter: str) -> Iterator[Records]:
     """All the records, a block at a time, found once."""
     found: list[Records] = []
 
-    def last_end(block: bytes, is_final: bool) -> int:
-        found[:] = [split(block, delimiter, is_final)]
+    def last_end(text: bytes, end: int, is_final: bool) -> int:
+        found[:] = [split(text[:end], delimiter, is_final)]
         return found[0].end
 
     for block in whole(chunks, last_end):
