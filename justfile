@@ -75,7 +75,7 @@ bench-skipping *arguments: bench-venv
 [private]
 bench-venv:
     @uv venv --quiet --allow-existing --python .venv/bin/python bench/.venv
-    @VIRTUAL_ENV=bench/.venv uv pip install --quiet --require-hashes --requirement requirements-bench.txt
+    @VIRTUAL_ENV=bench/.venv uv pip install --quiet --compile-bytecode --require-hashes --requirement requirements-bench.txt
 
 # coverage-guided fuzzing of the parser, in an environment of its own; what it finds is kept in build/fuzz/findings
 fuzz minutes="10":

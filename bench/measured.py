@@ -38,7 +38,7 @@ def measured(name: str, part: Path, scratch: Path) -> Measured:
             [sys.executable, str(RIVALS), name, str(part), folder],
             stdout=subprocess.DEVNULL,
             stderr=said,
-            env=os.environ | {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "ERROR"},
+            env=_environment(),
         )
         peak = 0
         while child.poll() is None:
@@ -56,6 +56,11 @@ def measured(name: str, part: Path, scratch: Path) -> Measured:
         ]
         rows = duckdb.sql(f"SELECT count(*) FROM read_parquet({[*map(str, files)]})").fetchall()[0][0]
         return Measured(seconds, _cpu() - cpu, peak, rows, sum(path.stat().st_size for path in files))
+
+
+def _environment() -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}  # as if installed
+    return kept | {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "ERROR"}
 
 
 def _starts(path: Path) -> list[str]:
