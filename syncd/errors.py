@@ -4,7 +4,8 @@
     ├── ConfigError   stop: the operator acts
     ├── TryAgain      wait and repeat (Advanced: it got further before it broke, so patience begins anew)
     ├── LinkExpired   list the parts again and go on
-    ├── StartOver     forget what was staged
+    ├── StartOver     forget what was staged, or what was asked for, and begin again
+    ├── HandOver      note that the run waits for files that a person must bring
     └── BadRun        set the run aside, tell, go on with the others
 
 Anything else is a bug: it ends the process, the supervisor starts it again, and nothing is lost.
@@ -53,6 +54,12 @@ class LinkExpired(SyncdError):
 
 class StartOver(SyncdError):
     """Something that was staged is gone or torn: forget it and stage the run again."""
+
+    exit_code = 75
+
+
+class HandOver(SyncdError):
+    """The vendor gives the files of this run to a person only: it waits until they are handed over."""
 
     exit_code = 75
 

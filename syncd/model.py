@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -55,6 +55,34 @@ class Run:
     def name(self) -> str:
         """What the operator types: `<source>/<run>`."""
         return f"{self.source}/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """An export that a vendor makes only when asked: the run to come."""
+
+    source: str
+    id: str  # of the run to come: derived from what is asked for, so the same each time
+    scope: str
+    format: str  # "jsonl" or "csv"; "" when only the files will tell
+    start: datetime
+    end: datetime
+    job: str
+    ref: str = ""  # what the source needs to ask for it; opaque to everyone else
+    attempt: int = 1  # one more than the vendor has failed; part of the name that the vendor gets
+    asked_at: datetime = NEVER  # when this attempt was written down, which is before it was asked for
+
+    @property
+    def name(self) -> str:
+        """What the operator types: `<source>/<run>`."""
+        return f"{self.source}/{self.id}"
+
+    def delivered(self, at: datetime, *, ref: str = "", format: str = "", expires_at: datetime = NEVER) -> Run:
+        """The run that this became; `format` where only the files could tell."""
+        told = format or self.format
+        return Run(
+            self.source, self.id, self.scope, told, self.start, self.end, self.job, at, expires_at, ref or self.ref
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +269,35 @@ class TellsFailures(Protocol):
         """
 
 
+@runtime_checkable
+class MustAsk(Protocol):
+    """Optional: a source that exports only when asked. Any thread; every call may be repeated; TryAgain, ConfigError."""
+
+    in_flight: int  # exports that the vendor may work on at once
+    job_poll: timedelta  # the least pause between two looks at an export; it grows to five minutes
+
+    def due(self, now: datetime) -> Iterable[ExportRequest]:
+        """Every export that ought to have been asked for by `now`, first those to ask for first. No request is made."""
+
+    def submit(self, request: ExportRequest) -> str:
+        """The vendor's receipt, no secret. An export that was asked for under this name is adopted. BadRun: refused."""
+
+    def poll(self, request: ExportRequest, ticket: str) -> Run | None:
+        """The finished run, or None while the vendor works on it.
+
+        StartOver: it failed at the vendor, ask again with the next attempt. HandOver: a person must bring its files.
+        BadRun: asking again is useless.
+        """
+
+
+@runtime_checkable
+class Clears(Protocol):
+    """Optional: a source whose files lie in a place that is ours to clear."""
+
+    def clear(self, loaded: Container[str], before: datetime) -> None:
+        """Remove the files of loaded runs that were delivered before then, if the configuration says so. Only ours."""
+
+
 class Destination(Protocol):
     """Where tables live. Readers see whole runs or nothing. Pickles: opens on first use."""
 
@@ -266,6 +323,9 @@ class Destination(Protocol):
 
     def replace(self, run: Run, staged: Sequence[Staged]) -> Committed:
         """Show a loaded run with other files, in one step like `commit`; those it had are let go."""
+
+    def shows(self, run: Run, staged: Sequence[Staged]) -> bool:
+        """Whether the newest loaded run of the same scope and job was made of the very same bytes."""
 
     def loaded(self, source: str) -> frozenset[str]:
         """Ids of the runs that are shown, or superseded by one that is."""
