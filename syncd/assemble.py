@@ -25,7 +25,8 @@ from syncd.landing import Landing
 from syncd.model import Source
 from syncd.retry import Patience, Patient
 from syncd.rights import ours, usable
-from syncd.settings import ContentsquareSettings, Settings
+from syncd.settings import Settings
+from syncd.settings.vendors import ContentsquareSettings
 from syncd.state import State, open_state
 from syncd.sync import Mirror, Watch
 

@@ -92,7 +92,7 @@ def once(
     """
     from syncd.daemon import once as pass_over_all
     from syncd.progress import Nobody, bars
-    from syncd.settings import duration
+    from syncd.settings.fields import duration
 
     try:
         duration(wait)

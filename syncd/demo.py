@@ -18,7 +18,8 @@ from syncd.daemon import once
 from syncd.errors import SyncdError
 from syncd.progress import Nobody
 from syncd.sandbox.contentsquare import Sandbox
-from syncd.settings import ContentsquareSettings, Settings
+from syncd.settings import Settings
+from syncd.settings.vendors import ContentsquareSettings
 
 QUERIES = (
     (

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from syncd.errors import ConfigError
-from syncd.settings import ContentsquareSettings, Settings, duration, read
+from syncd.settings import Settings, read
+from syncd.settings.fields import duration
+from syncd.settings.vendors import ContentsquareSettings
 
 EXAMPLE = Path(__file__).parent.parent / "config/syncd.example.toml"
 SECRET = "s3cr3t-never-shown"

@@ -10,7 +10,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from syncd.settings import HttpSettings, host_of, is_loopback
+from syncd.settings import HttpSettings, host_of
+from syncd.settings.fields import is_loopback
 
 PROBES = {"/healthz", "/readyz"}  # a kubelet has no token, and these say nothing but yes or no
 HEADERS = {

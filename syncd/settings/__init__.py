@@ -11,17 +11,13 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from datetime import date, timedelta
-from ipaddress import ip_address
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -32,57 +28,12 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from syncd.errors import ConfigError
+from syncd.settings.fields import Duration, Section, is_loopback
+from syncd.settings.vendors import KINDS, SourceSettings
 
 DEFAULT_PATHS = (Path("syncd.toml"), Path("/etc/syncd/syncd.toml"))
-UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 # DuckDB's own schemas and catalogues, and ours: a source of that name could not be queried
 RESERVED = {"main", "temp", "system", "memory", "information_schema", "pg_catalog", "warehouse", "_syncd"}
-
-
-def duration(value: object) -> object:
-    """`"15m"`, `"1h30m"`, `"0d"` as a timedelta; ValueError for anything without a unit."""
-    if isinstance(value, timedelta):
-        return value
-    found = re.findall(r"(\d+(?:\.\d+)?)(ms|[smhdw])", str(value))
-    if not found or "".join(number + unit for number, unit in found) != str(value).replace(" ", ""):
-        raise ValueError('write a number with its unit: "90s", "15m", "12h", "30d"')
-    try:
-        return timedelta(seconds=sum(float(number) * UNITS[unit] for number, unit in found))
-    except OverflowError as error:
-        raise ValueError("too long: write at most a few thousand years") from error
-
-
-def positive(value: timedelta) -> timedelta:
-    if value <= timedelta(0):
-        raise ValueError("must be longer than nothing")
-    return value
-
-
-def safe_url(value: str) -> str:
-    """An https URL, or http to this machine itself."""
-    url = urlsplit(value)
-    if url.scheme not in ("http", "https") or not url.hostname:
-        raise ValueError("write a whole URL that begins with https://")
-    if url.scheme == "http" and not is_loopback(url.hostname):
-        raise ValueError("plain http would show the secret to the network: write https://")
-    return value
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine itself, without asking DNS."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-def job_ids(value: object) -> object:
-    """`"all"`, a list of ids, or (from the environment) ids with commas between."""
-    if isinstance(value, str):
-        return None if value == "all" else frozenset(filter(None, re.split(r"[\s,\[\]\"']+", value)))
-    if isinstance(value, Iterable):
-        return frozenset(str(one) for one in value)
-    return frozenset([str(value)]) if isinstance(value, int) else value
 
 
 def source_name(value: str) -> str:
@@ -103,28 +54,6 @@ def listen_address(value: str) -> str:
 def host_of(listen: str) -> str:
     """The host of a listen address, without brackets."""
     return listen.rpartition(":")[0].strip("[]")
-
-
-Duration = Annotated[timedelta, BeforeValidator(duration)]
-Interval = Annotated[Duration, AfterValidator(positive)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ContentsquareSettings(Section):
-    """One project of a Contentsquare account."""
-
-    kind: Literal["contentsquare"]
-    client_id: str = Field(min_length=1)
-    client_secret: SecretStr = Field(min_length=1)
-    project_id: int | None = None
-    jobs: Annotated[frozenset[str] | None, BeforeValidator(job_ids)] = None
-    since: date | None = None
-    token_url: Annotated[str, AfterValidator(safe_url)] = "https://api.contentsquare.com/v1/oauth/token"  # noqa: S105  # an address
-    poll_interval: Interval = timedelta(minutes=15)
-    max_concurrent_requests: int = Field(default=3, ge=1, le=10)
 
 
 class ParseSettings(Section):
@@ -162,7 +91,7 @@ class Settings(BaseSettings):
     workers: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
     retry_for: Duration = timedelta(minutes=2)
     secrets_dir: Path | None = None
-    sources: dict[Annotated[str, AfterValidator(source_name)], ContentsquareSettings] = {}
+    sources: dict[Annotated[str, AfterValidator(source_name)], SourceSettings] = {}
     parse: ParseSettings = Field(default_factory=ParseSettings)
     landing: LandingSettings = Field(default_factory=LandingSettings)
     lake: LakeSettings = Field(default_factory=LakeSettings)
@@ -276,10 +205,15 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 def _told(detail: ErrorDetails) -> str:
     """One problem in one line: the key, what was written (never of a secret), what to write."""
     keys = [str(key) for key in detail["loc"] if key != "[key]"]
+    kind = keys.pop(2) if keys[0] == "sources" and len(keys) > 3 and keys[2] in KINDS else ""  # pydantic's, not ours
     key = ".".join(keys)
     match detail["type"]:
         case "extra_forbidden":
-            return f"{key}: unknown key{_nearest(keys[-1], _known(keys[:-1]))}"
+            return f"{key}: unknown key{_nearest(keys[-1], _known(keys[:-1], kind))}"
+        case "union_tag_not_found" | "union_tag_invalid":
+            given = detail["input"].get("kind") if isinstance(detail["input"], dict) else None
+            said = f"kind = {given!r} is none" if given else "kind: missing"
+            return f"{key}.{said}: write one of {', '.join(KINDS)}{_nearest(str(given), KINDS)}"
         case "missing":
             return f"{key}: missing; write it, or set SYNCD_{'__'.join(keys).upper()}"
         case _:
@@ -288,15 +222,16 @@ def _told(detail: ErrorDetails) -> str:
             return f"{key}: {said}" if secret else f"{key} = {detail['input']!r}: {said}"
 
 
-def _known(sections: list[str]) -> list[str]:
-    """The keys that may stand in a section."""
-    if not sections:
-        return list(Settings.model_fields)
-    if sections[0] == "sources":
-        return list(ContentsquareSettings.model_fields)
-    model = Settings.model_fields[sections[0]].annotation
-    return (
-        [info.alias or name for name, info in model.model_fields.items()]
-        if isinstance(model, type) and issubclass(model, BaseModel)
-        else []
-    )
+def _known(sections: list[str], kind: str) -> list[str]:
+    """The keys that may stand in a section, at any depth: what lies between is a name that the operator chose."""
+    model: object = Settings
+    for section in sections:
+        fields = model.model_fields if isinstance(model, type) and issubclass(model, BaseModel) else {}
+        model = fields[section].annotation if section in fields else model
+        model = KINDS[kind] if kind and section == "sources" else model
+        model = next(
+            (each for each in get_args(model) if isinstance(each, type) and issubclass(each, BaseModel)), model
+        )
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return []
+    return [info.alias or name for name, info in model.model_fields.items()]
