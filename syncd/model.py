@@ -271,7 +271,7 @@ class TellsFailures(Protocol):
 
 @runtime_checkable
 class MustAsk(Protocol):
-    """Optional: a source that exports only when asked. Any thread; every call may be repeated; TryAgain, ConfigError."""
+    """Optional: a source that exports only when asked. Any thread, every call may be repeated. TryAgain."""
 
     in_flight: int  # exports that the vendor may work on at once
     job_poll: timedelta  # the least pause between two looks at an export; it grows to five minutes

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def rows_of(number: int, *, on: int = 5, first: int = 1) -> list[Row]:
 
 
 def staged(destination: Destination, one: Run, *batches: Batch, part: str = "p0", scope: Scope = SESSIONS) -> Staged:
-    known = destination.scope(one.source, Scope(one.scope, scope.columns, scope.merge_keys, scope.event_time))
+    known = destination.scope(one.source, replace(scope, name=one.scope))
     return destination.stage(one, known, part, LANDED, batches)
 
 

@@ -135,6 +135,16 @@ class Lake:
             show_all(catalogue, self.home)
             return done
 
+    def shows(self, run: Run, staged: Sequence[Staged]) -> bool:
+        """Whether the newest loaded run of the same scope and job was made of the very same bytes."""
+        newest = (
+            "SELECT source, run FROM _syncd.runs WHERE source = ? AND scope = ? AND job = ? AND status = 'loaded' "
+            "ORDER BY completed_at DESC, run DESC LIMIT 1"
+        )
+        of = (run.source, run.scope, run.job)
+        had = self._read(f"SELECT part, sha256 FROM _syncd.parts JOIN ({newest}) USING (source, run)", *of)
+        return bool(had) and sorted(had) == sorted((part.part, part.sha256) for part in staged)
+
     def loaded(self, source: str) -> frozenset[str]:
         """Ids of the runs that are loaded or superseded."""
         return frozenset(run for (run,) in self._read("SELECT run FROM _syncd.runs WHERE source = ?", source))

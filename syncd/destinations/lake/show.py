@@ -26,6 +26,7 @@ class Known:
     scope: str
     view: str
     merge_keys: list[list[str]]
+    snapshot: bool
     columns: list[Column]
     layouts: dict[str, tuple[Column, ...]]  # of its files
     chunks: list[Chunk]  # of its jobs' files
@@ -54,7 +55,7 @@ def show(catalogue: Catalogue, home: Path, source: str, scope: str, touched: Col
         for name, chunk in hidden.items()
         if touched is None or chunk in touched or (views.HIDDEN, name) not in have
     ]
-    wanted += [*_views(known), *_latest(catalogue, known)]
+    wanted += _snapshot(catalogue, home, known) if known.snapshot else [*_views(known), *_latest(catalogue, known)]
     stay = {(view.schema, view.name) for view in wanted} | {(views.HIDDEN, name) for name in hidden}
     new = [view for view in wanted if have.get((view.schema, view.name)) != view.digest]
     changed = [*(have.keys() - stay), *((view.schema, view.name) for view in new)]
@@ -77,7 +78,13 @@ def show_rejected(catalogue: Catalogue, home: Path) -> None:
 
 def refused(catalogue: Catalogue, source: str) -> list[str]:
     """Derived views that can't be made: a scope has their name."""
-    return views.derived(_chunks(catalogue, source))[1]
+    return derived(catalogue, source)[1]
+
+
+def derived(catalogue: Catalogue, source: str) -> tuple[dict[tuple[str, str], str], list[str]]:
+    """Names of the source's derived views, and those that can't be given."""
+    snapshots = catalogue.execute('SELECT "view" FROM _syncd.scopes WHERE source = ? AND snapshot', source)
+    return views.derived(_chunks(catalogue, source), {view for (view,) in snapshots})
 
 
 def spell(columns: Iterable[Column]) -> str:
@@ -105,8 +112,8 @@ def _chunks(catalogue: Catalogue, source: str) -> dict[str, dict[str, list[Chunk
 
 
 def _known(catalogue: Catalogue, source: str, scope: str) -> Known:
-    ((view, merge_keys),) = catalogue.execute(
-        'SELECT "view", merge_keys FROM _syncd.scopes WHERE source = ? AND scope = ?', source, scope
+    ((view, merge_keys, snapshot),) = catalogue.execute(
+        'SELECT "view", merge_keys, snapshot FROM _syncd.scopes WHERE source = ? AND scope = ?', source, scope
     )
     layouts = catalogue.execute(
         "SELECT layout, columns FROM _syncd.layouts WHERE layout IN "
@@ -120,10 +127,11 @@ def _known(catalogue: Catalogue, source: str, scope: str) -> Known:
         scope,
         view,
         orjson.loads(merge_keys),
+        snapshot,
         columns_of(catalogue.execute, source, scope),
         {layout: _unspell(spelled) for layout, spelled in layouts},
         [chunk for job in chunks[view].values() for chunk in job],
-        views.derived(chunks)[0],
+        derived(catalogue, source)[0],
     )
 
 
@@ -164,6 +172,30 @@ def _latest(catalogue: Catalogue, known: Known) -> list[views.View]:
     over = f"{views.quoted(known.source)}.{views.quoted(known.view)}"
     dated = all(dated for _, dated in live)
     return [_view(known, known.source, name, views.latest_sql(known.columns, over, key, dated=dated))]
+
+
+def _snapshot(catalogue: Catalogue, home: Path, known: Known) -> list[views.View]:
+    """What holds now, and every version that ever held."""
+    newest = catalogue.execute(
+        "SELECT layout, path, run, loaded_at FROM _syncd.files JOIN (SELECT * FROM _syncd.runs WHERE source = ? AND "
+        "scope = ? AND status = 'loaded' ORDER BY completed_at DESC, run DESC LIMIT 1) USING (source, scope, run) "
+        "ORDER BY layout, date, path",
+        known.source,
+        known.scope,
+    )
+    by_layout: dict[str, list[views.LiveFile]] = {}
+    for layout, *file in newest:
+        by_layout.setdefault(layout, []).append(views.LiveFile(*file))
+    now = [views.files_sql(known.columns, known.layouts[of], files, str(home)) for of, files in by_layout.items()]
+    shown = [
+        _view(known, known.source, known.view, views.joined_sql(now or [views.files_sql(known.columns, (), [], "")]))
+    ]
+    if name := known.names.get((known.view, "")):
+        hidden = [views.files_view(known.source, known.scope, chunk) for chunk in known.chunks]
+        key = views.merge_key(known.merge_keys, known.columns, list(known.layouts.values()))
+        told = views.history_sql(known.columns, views.chain_sql(hidden), key, known.source, known.scope)
+        shown.append(_view(known, known.source, name, told))
+    return shown
 
 
 def _view(known: Known, schema: str, name: str, sql: str) -> views.View:

@@ -8,7 +8,7 @@ Layers, so that a commit rewrites only what it changes: a hidden view lists a ch
 # ruff: noqa: S608 - names are ours or quoted, values are bound
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -134,14 +134,14 @@ def chain_sql(hidden: Sequence[str]) -> str:
     A chain that grows to the left: where the right side of a UNION ALL is one too, DuckDB 1.1 loses rows of it without
     a word, and 2.0 stores a flat `a UNION ALL b UNION ALL c` as just that. The subqueries keep 2.0 from flattening.
     """
-    first, *rest = (f"{quoted(HIDDEN)}.{quoted(view)}" for view in hidden)
-    chain = f"SELECT * FROM {first}"
-    for at, view in enumerate(rest):
-        chain = (
-            f"SELECT * FROM ({chain}) UNION ALL SELECT * FROM {view}"
-            if at
-            else f"{chain} UNION ALL SELECT * FROM {view}"
-        )
+    return joined_sql([f"SELECT * FROM {quoted(HIDDEN)}.{quoted(view)}" for view in hidden])
+
+
+def joined_sql(selects: Sequence[str]) -> str:
+    """All their rows, as a chain that grows to the left."""
+    chain, *rest = selects
+    for at, select in enumerate(rest):
+        chain = f"SELECT * FROM ({chain}) UNION ALL {select}" if at else f"{chain} UNION ALL {select}"
     return chain
 
 
@@ -152,6 +152,43 @@ def latest_sql(columns: Sequence[Column], view: str, key: Sequence[str], *, date
     order = ", ".join(f"{name} DESC" for name in ("_syncd_completed_at", "_syncd_run", "_syncd_part", "_syncd_row"))
     ranked = f"SELECT {names}, row_number() OVER (PARTITION BY {window} ORDER BY {order}) AS _syncd_rank FROM {view}"
     return f"SELECT {names} FROM ({ranked}) WHERE _syncd_rank = 1"
+
+
+def history_sql(columns: Sequence[Column], rows: str, key: Sequence[str], source: str, scope: str) -> str:
+    """One row per version of a snapshot's entry: equal rows of snapshots that follow each other are one version.
+
+    It holds from its first snapshot to the one after its last, whether that has another version or none. An entry is
+    told by its key, or by all that it is where it has none.
+    """
+    names = [quoted(column.name) for column in columns]
+    entry = ", ".join(map(quoted, key) if key else names)
+    taken = {column.name.lower() for column in columns} & {"valid_from", "valid_to"}
+    valid = "_syncd_valid" if taken else "valid"
+    snapshots = (
+        "SELECT run, completed_at AS _syncd_at, lead(completed_at) OVER by_time AS _syncd_next, "
+        f"row_number() OVER by_time AS _syncd_number FROM _syncd.runs WHERE source = {text(source)} "
+        f"AND scope = {text(scope)} AND status = 'loaded' WINDOW by_time AS (ORDER BY completed_at, run)"
+    )
+    once = f"row_number() OVER (PARTITION BY {entry}, _syncd_run ORDER BY _syncd_part DESC, _syncd_row DESC) = 1"
+    entries = f"SELECT * FROM ({rows}) JOIN ({snapshots}) ON _syncd_run = run QUALIFY {once}"
+    values = f"row({', '.join(names)})"
+    goes_on = (
+        f"coalesce(lag(_syncd_number) OVER by_time = _syncd_number - 1 AND lag({values}) OVER by_time "
+        f"IS NOT DISTINCT FROM {values}, false)"
+    )
+    told = (
+        f"SELECT *, CASE WHEN {goes_on} THEN 0 ELSE 1 END AS _syncd_begins FROM ({entries}) "
+        f"WINDOW by_time AS (PARTITION BY {entry} ORDER BY _syncd_number)"
+    )
+    so_far = f"OVER (PARTITION BY {entry} ORDER BY _syncd_number)"
+    numbered = f"SELECT *, sum(_syncd_begins) {so_far} AS _syncd_version FROM ({told})"
+    version = f"PARTITION BY {entry}, _syncd_version ORDER BY _syncd_number"
+    return (
+        f"SELECT {', '.join(_names(columns))}, _syncd_at AS {valid}_from, "
+        f"last_value(_syncd_next) OVER ({version} ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) "
+        f"AS {valid}_to "
+        f"FROM ({numbered}) QUALIFY row_number() OVER ({version}) = 1"
+    )
 
 
 def merge_key(
@@ -172,16 +209,20 @@ def _names(columns: Sequence[Column]) -> list[str]:
     return [quoted(name) for name in (*(column.name for column in columns), *LINEAGE)]
 
 
-def derived(scopes: Mapping[str, Iterable[str]]) -> tuple[dict[tuple[str, str], str], list[str]]:
-    """Names of a source's derived views, by the scope's view and "@" + job, or "" for `_latest`; and those not made.
+def derived(
+    scopes: Mapping[str, Iterable[str]], snapshots: Container[str] = ()
+) -> tuple[dict[tuple[str, str], str], list[str]]:
+    """Names of a source's derived views, by the scope's view and "@" + job, or "" for `_latest` (of a snapshot:
+    `_history`); and those not made.
 
     `scopes`: jobs by the name of the scope's view. A name that a scope has, or that came before, is not given.
     """
     taken = {scope.lower() for scope in scopes}
     names: dict[tuple[str, str], str] = {}
     refused = []
-    wishes = [((scope, ""), f"{scope}_latest") for scope in scopes]
-    wishes += [((scope, f"@{job}"), f"{scope}@{job}") for scope, jobs in scopes.items() for job in jobs]
+    wishes = [((scope, ""), f"{scope}_history" if scope in snapshots else f"{scope}_latest") for scope in scopes]
+    plain = [(scope, jobs) for scope, jobs in scopes.items() if scope not in snapshots]
+    wishes += [((scope, f"@{job}"), f"{scope}@{job}") for scope, jobs in plain for job in jobs]
     for key, wish in wishes:
         name = wish.replace("\0", "")
         if name.lower() in taken:

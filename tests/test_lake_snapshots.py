@@ -1,0 +1,108 @@
+"""A vendor's lists: what holds now, and every version that ever held, against a plain oracle."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from syncd.destinations.lake import Lake
+from syncd.model import Column, Run, Scope
+from tests.destination_contract import INT64, TEXT, batch, day, load, query, staged
+
+COLUMNS = (Column("id", INT64, "id", "declared"), Column("name", TEXT, "name", "declared"))
+GOALS = Scope("goals", COLUMNS, (("id",),), snapshot=True)
+Version = tuple[int, str, datetime, datetime | None]
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    lake = Lake(tmp_path / "home")
+    lake.start()
+    return lake
+
+
+def snapshot(hour: int) -> Run:
+    at = day(5) + timedelta(hours=hour)
+    return Run("ab", f"goals-{at:%Y%m%dT%H%M%SZ}", "goals", "jsonl", at, at, "goals", at)
+
+
+def take(lake: Lake, hour: int, entries: Mapping[int, str], columns: Sequence[Column] = COLUMNS) -> None:
+    rows = [{"id": key, "name": name} for key, name in entries.items()]
+    load(lake, snapshot(hour), batch(rows, columns), scope=GOALS)
+
+
+def history(lake: Lake) -> list[Version]:
+    return query(lake.home, "SELECT id, name, valid_from, valid_to FROM ab.goals_history ORDER BY id, valid_from")
+
+
+def versions(taken: Mapping[int, Mapping[int, str]]) -> list[Version]:
+    """The oracle: entries followed by hand, snapshot by snapshot."""
+    found: list[Version] = []
+    open_ones: dict[int, tuple[str, datetime]] = {}
+    for hour in sorted(taken):
+        at = snapshot(hour).start.replace(tzinfo=None)
+        for key, (name, since) in list(open_ones.items()):
+            if taken[hour].get(key) != name:
+                found.append((key, name, since, at))
+                del open_ones[key]
+        for key, name in taken[hour].items():
+            open_ones.setdefault(key, (name, at))
+    found += [(key, name, since, None) for key, (name, since) in open_ones.items()]
+    return sorted(found, key=lambda version: (version[0], version[2]))
+
+
+def test_what_holds_now_is_the_newest_snapshot_whatever_came_last(lake: Lake) -> None:
+    take(lake, 3, {1: "c", 3: "new"})
+    take(lake, 1, {1: "a", 2: "gone"})
+    assert query(lake.home, "SELECT id, name FROM ab.goals ORDER BY id") == [(1, "c"), (3, "new")]
+    assert history(lake) == versions({1: {1: "a", 2: "gone"}, 3: {1: "c", 3: "new"}})
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_versions_are_what_following_each_entry_by_hand_gives(lake: Lake, seed: int) -> None:
+    lot = random.Random(seed)
+    taken = {hour: {key: lot.choice("ab") for key in range(6) if lot.random() < 0.7} for hour in range(1, 13)}
+    for hour in lot.sample(sorted(taken), len(taken)):
+        take(lake, hour, taken[hour])
+    assert history(lake) == versions(taken)
+    assert query(lake.home, "SELECT id, name FROM ab.goals ORDER BY id") == sorted(taken[12].items())
+
+
+def test_an_empty_snapshot_closes_every_entry(lake: Lake) -> None:
+    take(lake, 1, {1: "a"})
+    lake.commit([(snapshot(2), [])])
+    assert query(lake.home, "FROM ab.goals") == []
+    assert history(lake) == versions({1: {1: "a"}, 2: {}})
+
+
+def test_a_column_that_comes_later_is_null_before_and_makes_a_version(lake: Lake) -> None:
+    take(lake, 1, {1: "a", 2: "b"})
+    more = (*COLUMNS, Column("owner", TEXT, "owner"))
+    load(lake, snapshot(2), batch([{"id": 1, "name": "a", "owner": "x"}, {"id": 2, "name": "b"}], more), scope=GOALS)
+    told = query(lake.home, "SELECT id, owner, valid_to IS NULL FROM ab.goals_history ORDER BY id, valid_from")
+    assert told == [(1, None, False), (1, "x", True), (2, None, True)]
+
+
+def test_a_snapshot_has_no_latest_and_no_view_a_job(lake: Lake) -> None:
+    take(lake, 1, {1: "a"})
+    named = "SELECT view_name FROM duckdb_views() WHERE schema_name = 'ab' ORDER BY 1"
+    assert query(lake.home, named) == [("goals",), ("goals_history",)]
+
+
+def test_a_vendors_own_column_named_valid_from_stays(lake: Lake) -> None:
+    columns = (COLUMNS[0], Column("valid_from", TEXT, "valid_from"))
+    load(lake, snapshot(1), batch([{"id": 1, "valid_from": "theirs"}], columns), scope=GOALS)
+    assert query(lake.home, "SELECT valid_from, _syncd_valid_to FROM ab.goals_history") == [("theirs", None)]
+
+
+def test_the_very_same_bytes_are_recognised(lake: Lake) -> None:
+    first, second = snapshot(1), snapshot(2)
+    parts = [staged(lake, first, batch([{"id": 1, "name": "a"}], COLUMNS), scope=GOALS)]
+    assert not lake.shows(second, parts)
+    lake.commit([(first, parts)])
+    assert lake.shows(second, parts)
+    assert not lake.shows(second, [])
