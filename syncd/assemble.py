@@ -23,7 +23,7 @@ from syncd.errors import ConfigError, TryAgain
 from syncd.judge import Rules
 from syncd.landing import Landing
 from syncd.model import Source
-from syncd.retry import Patience, Patient
+from syncd.retry import Patience, patient
 from syncd.rights import ours, usable
 from syncd.settings import Settings
 from syncd.settings.vendors import ContentsquareSettings
@@ -94,7 +94,7 @@ def open_house(
             patience = Patience(settings.retry_for, stop, planned=partial(told, name))
             fetchers = ThreadPoolExecutor(section.max_concurrent_requests, thread_name_prefix=f"{name}-fetch")
             mirrors[name] = Mirror(
-                source=Patient(build_source(name, section), patience),
+                source=patient(build_source(name, section), patience),
                 destination=lake,
                 state=state,
                 landing=Landing(root / LANDING),

@@ -12,7 +12,7 @@ from syncd.assemble import build_lake, build_source
 from syncd.errors import SyncdError
 from syncd.ledger import look, overlaps
 from syncd.model import NEVER, Part, Run, Source
-from syncd.retry import Patience, Patient
+from syncd.retry import Patience, patient
 from syncd.rights import usable
 from syncd.settings import Settings
 from syncd.state import EXPIRED, SET_ASIDE
@@ -61,8 +61,8 @@ def problems(settings: Settings) -> Iterator[Problem]:
     except SyncdError as error:
         yield Problem("error", str(error), error.hint, error.exit_code)
     for name, section in settings.sources.items():
-        source = Patient(build_source(name, section), Patience(PATIENCE))
-        yield from source_problems(name, source, section.jobs)
+        source = patient(build_source(name, section), Patience(PATIENCE))
+        yield from source_problems(name, source, getattr(section, "jobs", None))
 
 
 def shadowed(runs: Iterable[Mapping[str, Any]]) -> Iterator[Problem]:
@@ -100,7 +100,7 @@ def foresee(settings: Settings) -> dict[str, Any]:
     lake, seen = build_lake(settings), look(settings)
     scopes: dict[tuple[str, str], Cost] = {}
     for name, section in settings.sources.items():
-        source = Patient(build_source(name, section), patience)
+        source = patient(build_source(name, section), patience)
         given_up = {run["run"] for run in seen.runs if run["source"] == name and run["state"] in (EXPIRED, SET_ASIDE)}
         for todo in plan(source.runs(lake.loaded(name) | given_up, sweep=True), now):
             if isinstance(todo, Load):

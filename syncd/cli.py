@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from importlib import import_module
 from inspect import Parameter, Signature
 from pathlib import Path
 from types import FrameType
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from syncd.assemble import House
     from syncd.destinations.lake import Lake
     from syncd.settings import Settings
+    from syncd.state import Order
     from syncd.sync import Outcome, Watch
 
+VENDORS = ("contentsquare",)  # of the sandbox
 app = typer.Typer(add_completion=True, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
@@ -95,7 +98,7 @@ def once(
     from syncd.settings.fields import duration
 
     try:
-        duration(wait)
+        wait_for = duration(wait)
     except ValueError as error:
         raise ConfigError(f"--wait {wait}: {error}") from error
     if dry_run:
@@ -105,7 +108,7 @@ def once(
         return show.forecast(foresee(context.obj.settings()))
     watching: AbstractContextManager[Watch] = bars() if sys.stderr.isatty() else nullcontext(Nobody())
     with watching as watch, opened(context, watch) as (house, came):
-        outcomes = pass_over_all(house)
+        outcomes = pass_over_all(house, wait_for)
         code = exit_code(house, outcomes)
     if came:
         code = 128 + came[0]
@@ -216,6 +219,23 @@ def replay(
 
 
 @app.command()
+def ingest(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="SOURCE")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="As `syncd runs` shows it, or the vendor's own job id.")],
+    given: Annotated[list[str], typer.Argument(metavar="FILE|URL…")],
+) -> None:
+    """Hand files over to the run that waits for them.
+
+    For exports that a vendor gives out by mail or in its UI.
+    """
+    from syncd.handover import order_for
+
+    settings = context.obj.settings()
+    carry_out(context, settings, [order_for(settings, source, run, given)])
+
+
+@app.command()
 def verify(
     context: typer.Context,
     repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
@@ -272,40 +292,42 @@ def query(
         raise SyncdError(str(error), hint=hint) from error
 
 
-def sandbox(vendor: str, port: int, **chosen: Any) -> None:
+sandboxes = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@sandboxes.callback()
+def sandbox() -> None:
     """A vendor in a box on loopback, for demos and tests.
 
     Serves the API and files with realistic data, and many kinds of trouble.
     """
-    from syncd.sandbox import contentsquare
-
-    if vendor != "contentsquare":
-        raise ConfigError(f"there is no {vendor} in a box", hint="syncd sandbox contentsquare")
-    try:
-        contentsquare.serve(port, show=typer.echo, **chosen)
-    except (ValueError, OSError) as error:
-        raise ConfigError(str(error), hint="syncd sandbox contentsquare --help") from error
 
 
-def with_knobs(command: Callable[..., None]) -> Callable[..., None]:
-    """`command` with a flag for each knob of the vendor in a box, as typer reads signatures."""
-    from syncd.sandbox.contentsquare import knobs
+def boxed(vendor: str) -> Callable[..., None]:
+    """`syncd sandbox <vendor>`, with a flag for each knob of the box, as typer reads signatures."""
+    box = import_module(f"syncd.sandbox.{vendor}")
+
+    def serve(port: int, **chosen: Any) -> None:
+        try:
+            box.serve(port, show=typer.echo, **chosen)
+        except (ValueError, OSError) as error:
+            raise ConfigError(str(error), hint=f"syncd sandbox {vendor} --help") from error
 
     keyword = Parameter.KEYWORD_ONLY
-    parameters = [
-        Parameter("vendor", keyword, default=typer.Argument("contentsquare", metavar="VENDOR"), annotation=str),
-        Parameter("port", keyword, default=typer.Option(0, help="0 takes a free one"), annotation=int),
-    ]
-    for knob in knobs():
+    parameters = [Parameter("port", keyword, default=typer.Option(0, help="0 takes a free one"), annotation=int)]
+    for knob in box.knobs():
         told = f"{knob.help}{': ' + ', '.join(filter(None, knob.choices)) if knob.choices else ''}"
         option = typer.Option(knob.default, knob.flag, help=told)
         parameters.append(Parameter(knob.name, keyword, default=option, annotation=knob.type))
-    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # what inspect.signature reads first
-    command.__annotations__ = {each.name: each.annotation for each in parameters}
-    return command
+    serve.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # what inspect.signature reads first
+    serve.__annotations__ = {each.name: each.annotation for each in parameters}
+    serve.__doc__ = box.__doc__
+    return serve
 
 
-app.command()(with_knobs(sandbox))
+for vendor in VENDORS:  # each module names its knobs before it imports anything heavy
+    sandboxes.command(vendor)(boxed(vendor))
+app.add_typer(sandboxes, name="sandbox")
 
 
 @app.command()
@@ -340,14 +362,20 @@ def leave(number: int, _frame: FrameType | None) -> None:
 
 
 def order(context: typer.Context, verb: str, names: list[str], *, accept_rejected: bool) -> None:
-    """Do what is asked of these runs; beside a daemon, leave it the order."""
+    """Do what is asked of these runs."""
+    from syncd.orders import orders_for
+
+    settings = context.obj.settings()
+    carry_out(context, settings, orders_for(settings, verb, names, accept_rejected=accept_rejected))
+
+
+def carry_out(context: typer.Context, settings: Settings, orders: Sequence[Order]) -> None:
+    """Do what was ordered; beside a daemon, leave it the orders."""
     from syncd.assemble import Busy
-    from syncd.orders import leave, orders_for, work_off
+    from syncd.orders import leave, work_off
     from syncd.progress import Nobody
     from syncd.sync import Outcome
 
-    settings = context.obj.settings()
-    orders = orders_for(settings, verb, names, accept_rejected=accept_rejected)
     try:
         with opened(context, Nobody()) as (house, _):
             outcome = Outcome(work_off(house, orders))

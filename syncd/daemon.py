@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import FrameType
 
@@ -22,7 +23,7 @@ import structlog
 from syncd.assemble import House
 from syncd.errors import ConfigError, TryAgain
 from syncd.orders import work_off
-from syncd.sync import End, Outcome, Stopped, one_pass
+from syncd.sync import End, Mirror, Outcome, Stopped, one_pass
 
 TICK_S = 1.0
 GRACE_S = 4.0  # for a stop; who still waits for an answer then is cut off, which costs a repeat and no more
@@ -93,6 +94,8 @@ class Daemon:
             return
         if outcome.trouble:
             self._swept.pop(name, None)  # a walk that broke off was no sweep
+        if outcome.look_again_at:  # the vendor works on what it was asked for
+            self._due[name] = min(self._due[name] or outcome.look_again_at, outcome.look_again_at)
         if name in self._untried:
             self._untried.remove(name)
             self._welcome |= not isinstance(outcome.trouble, ConfigError)
@@ -107,11 +110,14 @@ class Daemon:
         return next(iter(self._house.mirrors.values())).clock()
 
 
-def once(house: House) -> list[Outcome]:
-    """One pass over every source, side by side; Stopped when we were asked to."""
+def once(house: House, wait_for: timedelta) -> list[Outcome]:
+    """One pass over every source, side by side; Stopped when we were asked to.
+
+    Exports that had to be asked for are waited for: each pass over their source is repeated for so long.
+    """
     work_off(house, house.state.orders())
     with ThreadPoolExecutor(len(house.mirrors), thread_name_prefix="pass") as passes:
-        running = [passes.submit(one_pass, mirror, sweep=True) for mirror in house.mirrors.values()]
+        running = [passes.submit(brought_home, mirror, wait_for) for mirror in house.mirrors.values()]
         try:
             while wait(running, timeout=TICK_S, return_when=FIRST_COMPLETED).not_done:  # signals get in between
                 if any(future.done() and future.exception() for future in running):
@@ -120,6 +126,20 @@ def once(house: House) -> list[Outcome]:
         except BaseException:
             house.stop.set()
             raise
+
+
+def brought_home(mirror: Mirror, wait_for: timedelta) -> Outcome:
+    """A pass, and more of them while the vendor makes what it was asked for."""
+    until = mirror.clock() + wait_for
+    outcome = one_pass(mirror, sweep=True)
+    while outcome.look_again_at and outcome.look_again_at <= until:
+        pause = outcome.look_again_at - mirror.clock()
+        if mirror.stop.wait(max(0.0, pause.total_seconds())):
+            raise Stopped
+        later = one_pass(mirror, sweep=False)
+        ends = {end.run.name: end for end in (*outcome.ends, *later.ends)}  # the last word on each
+        outcome = replace(later, ends=list(ends.values()))
+    return outcome
 
 
 @contextmanager

@@ -51,7 +51,7 @@ def show_off(keep: Path | None = None) -> None:
             sources={"shop": ContentsquareSettings(**vendor.settings())},
         )
         with open_house(settings, Nobody(), threading.Event()) as house:
-            outcomes = once(house)
+            outcomes = once(house, timedelta(0))
         for trouble in [outcome.trouble for outcome in outcomes if outcome.trouble]:
             raise SyncdError(f"the demo failed: {trouble}", hint=trouble.hint)
         with duckdb.connect(str(Path(root) / "warehouse.duckdb"), read_only=True) as warehouse:

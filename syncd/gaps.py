@@ -243,7 +243,7 @@ def read(row: Mapping[str, Any]) -> Listed:
         job=(row["source"], row["job"]),
         scope=row["scope"],
         state=row.get("state") or row["status"],
-        completed_at=_utc(row["completed_at"]),
+        completed_at=_utc(row["completed_at"] or NEVER),
         is_lost=is_lost(row),
         error=error,
     )

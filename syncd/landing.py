@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import orjson
 
-from syncd.fetch import land, landed, room_for
+from syncd.fetch import land, landed, room_for, sync_folder
 from syncd.model import Landed, Part, Run, Source
 from syncd.names import file_name
 
@@ -45,6 +45,14 @@ class Landing:
                 out.flush()
                 os.fsync(out.fileno())
             torn.replace(folder / LIST)
+
+    def take(self, run: Run, files: Mapping[str, Path]) -> None:
+        """Have these files, already whole and synced on this disk, as the run's parts. Repeating goes on."""
+        self.note(run, [Part(name, "") for name in files])
+        for name, path in files.items():
+            if path.exists():
+                path.replace(self.path(run, name))
+        sync_folder(self._folder(run))
 
     def parts(self, run: Run) -> list[str] | None:
         """The names of the run's parts when every one is here, else None."""

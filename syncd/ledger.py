@@ -13,7 +13,7 @@ from syncd.gaps import GONE, SEAM, Gap, Key, calendar, is_lost, jobs_complete_up
 from syncd.model import NEVER, Failure, Job
 from syncd.rights import readable
 from syncd.settings import Settings
-from syncd.state import EXPIRED, SET_ASIDE, State, read_state
+from syncd.state import EXPIRED, SET_ASIDE, Noted, State, read_state
 
 STATES = ("asked", "waiting", "found", "staging", "loaded", "superseded", "expired", "set_aside")
 KEYS = (
@@ -36,6 +36,7 @@ KEYS = (
     "error",
     "hint",
     "found_at",
+    "vendor_job",
 )
 
 
@@ -61,6 +62,8 @@ def look_at(lake: Lake, state: State | None, configured: Container[str]) -> Seen
     runs = {(row["source"], row["run"]): _from_catalogue(row) for row in lake.runs()}
     for row in state.runs() if state else ():
         runs.setdefault((row["source"], row["run"]), _from_state(row))
+    for asked in state.requests.of() if state else ():
+        runs.setdefault((asked.request.source, asked.request.id), _from_request(asked))
     ordered = sorted(runs.values(), key=lambda run: (run["source"], run["scope"], run["period_start"], run["run"]))
     noted = state.jobs() if state else {}
     gone = {key for key, note in noted.items() if not note.is_listed or key[0] not in configured}
@@ -124,10 +127,10 @@ def freshness(runs: Iterable[Mapping[str, Any]], scope: str, now: datetime) -> d
 
 
 def complete_up_to(periods: Iterable[tuple[datetime, datetime]]) -> datetime:
-    """The end of the first stretch without a hole."""
+    """The end of the first stretch without a hole; instants have none between them."""
     (_, reached), *rest = sorted(periods)
     for start, end in rest:
-        if start > reached + SEAM:
+        if start > reached + SEAM and end > start:
             break
         reached = max(reached, end)
     return reached
@@ -146,6 +149,14 @@ def _from_catalogue(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _from_state(row: Mapping[str, Any]) -> dict[str, Any]:
     return _shaped({**row, "expires_at": None if row["expires_at"] == NEVER else row["expires_at"]})
+
+
+def _from_request(noted: Noted) -> dict[str, Any]:
+    request = noted.request
+    of = {"source": request.source, "run": request.id, "job": request.job, "scope": request.scope}
+    when = {"period_start": request.start, "period_end": request.end, "found_at": request.asked_at}
+    told = {"state": noted.state, "error": noted.error, "hint": noted.hint, "attempts": request.attempt}
+    return _shaped(of | when | told | {"format": request.format or None, "vendor_job": noted.ticket or None})
 
 
 def _shaped(row: Mapping[str, Any]) -> dict[str, Any]:

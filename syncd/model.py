@@ -70,7 +70,7 @@ class ExportRequest:
     job: str
     ref: str = ""  # what the source needs to ask for it; opaque to everyone else
     attempt: int = 1  # one more than the vendor has failed; part of the name that the vendor gets
-    asked_at: datetime = NEVER  # when this attempt was written down, which is before it was asked for
+    asked_at: datetime = NEVER  # when this attempt was asked for; it is written down before
 
     @property
     def name(self) -> str:
@@ -273,8 +273,17 @@ class TellsFailures(Protocol):
 class MustAsk(Protocol):
     """Optional: a source that exports only when asked. Any thread, every call may be repeated. TryAgain."""
 
-    in_flight: int  # exports that the vendor may work on at once
-    job_poll: timedelta  # the least pause between two looks at an export; it grows to five minutes
+    @property
+    def name(self) -> str:
+        """As the configuration has it."""
+
+    @property
+    def in_flight(self) -> int:
+        """Exports that the vendor may work on at once."""
+
+    @property
+    def job_poll(self) -> timedelta:
+        """The least pause between two looks at an export; it grows to five minutes."""
 
     def due(self, now: datetime) -> Iterable[ExportRequest]:
         """Every export that ought to have been asked for by `now`, first those to ask for first. No request is made."""

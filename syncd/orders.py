@@ -1,4 +1,4 @@
-"""What an operator asks of runs: `retry`, `replay`. Beside a daemon the order is left for it, else done here."""
+"""What an operator asks of runs: `retry`, `replay`, `ingest`. Beside a daemon the order is left for it, else done."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from typing import Any
 
 import structlog
 
+from syncd.asking import anew
 from syncd.assemble import LANDING, STATE, House
 from syncd.commits import tell
-from syncd.errors import BadRun, ConfigError, SyncdError
+from syncd.errors import BadRun, ConfigError, SyncdError, TryAgain
+from syncd.handover import INGEST, ingest
 from syncd.judge import judge
 from syncd.landing import Landing
 from syncd.ledger import look
 from syncd.model import Run, Staged
 from syncd.settings import Settings
 from syncd.state import EXPIRED, FOUND, SET_ASIDE, Order, open_state, run_of
-from syncd.sync import End, Mirror, bring_home, each_done, stage_part, tally, watched
+from syncd.sync import End, Mirror, ask_for_exports, bring_home, each_done, not_delivered, stage_part, tally, watched
 
 RETRY, REPLAY = "retry", "replay"
 FITS = {RETRY: {SET_ASIDE, EXPIRED, FOUND}, REPLAY: {"loaded", "superseded"}}
@@ -57,17 +59,22 @@ def leave(settings: Settings, orders: Iterable[Order]) -> None:
 
 def work_off(house: House, orders: Sequence[Order]) -> list[End]:
     """Carry the orders out, one by one, and forget each behind it."""
+    does = {RETRY: retry, REPLAY: replay, INGEST: ingest}
     ends = []
     for order in orders:
         if order.source in house.mirrors:
-            does = retry if order.verb == RETRY else replay
-            ends += does(house.mirrors[order.source], order)
+            ends += does[order.verb](house.mirrors[order.source], order)
         house.state.done(order)
     return ends
 
 
 def retry(mirror: Mirror, order: Order) -> list[End]:
-    """Put a run back to work."""
+    """Put a run back to work; one that was never delivered is asked for anew."""
+    for noted in mirror.state.requests.of(order.source):
+        if noted.request.id == order.run and noted.state == SET_ASIDE:
+            mirror.state.requests.note(anew(noted, mirror.clock()))
+            log.info("run_retried", run=noted.request.name, accept_rejected=False)
+            return retry_asking(mirror, order)
     rows = [row for row in mirror.state.runs(order.source) if row["run"] == order.run]
     accept = bool(order.details.get("accept_rejected"))
     for row in rows:
@@ -80,6 +87,17 @@ def retry(mirror: Mirror, order: Order) -> list[End]:
     except ConfigError as error:  # it waits as found, for a pass that is let in
         log.error("run_waits", run=f"{order.source}/{order.run}", error=str(error), hint=error.hint)
         return [End(run_of(row), "waits", error) for row in rows]
+
+
+def retry_asking(mirror: Mirror, order: Order) -> list[End]:
+    """Ask, and bring home what is finished at once."""
+    try:
+        answers = ask_for_exports(mirror)
+    except (ConfigError, TryAgain) as error:
+        log.error("run_waits", run=f"{order.source}/{order.run}", error=str(error), hint=error.hint)
+        return [End(one.request, one.state, error) for one in mirror.state.requests.of(order.source)]
+    ends = [bring_home(mirror, run) for run in answers.finished]
+    return [*ends, *map(not_delivered, answers.outstanding)]
 
 
 def begin_anew(mirror: Mirror, run: Run, *, accept_rejected: bool) -> None:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import GeneratorType
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import tenacity
 
 from syncd.errors import Advanced, TryAgain
-from syncd.model import Body, Failure, Job, Part, Run, Scope, Source, TellsFailures
+from syncd.model import Body, Clears, ExportRequest, Failure, Job, MustAsk, Part, Run, Scope, Source, TellsFailures
 
 T = TypeVar("T")
 
@@ -125,8 +125,47 @@ class Patient:
         inner = self.inner
         return self.patience(lambda: inner.failures(job)) if isinstance(inner, TellsFailures) else ()
 
+    def clear(self, loaded: Container[str], before: datetime) -> None:
+        """A source whose files are none of ours clears none."""
+        inner = self.inner
+        if isinstance(inner, Clears):
+            self.patience(lambda: inner.clear(loaded, before))
+
     def open(self, part: Part, start: int = 0, tag: str = "") -> AbstractContextManager[Body]:
         return self.inner.open(part, start, tag)
+
+
+class Asker(Source, MustAsk, Protocol):
+    """A source that must be asked."""
+
+
+@dataclass(frozen=True)
+class PatientAsker(Patient):
+    """The same for a source that must be asked: an ability can't be hidden behind one wrapper for all."""
+
+    inner: Asker
+
+    @property
+    def in_flight(self) -> int:
+        return self.inner.in_flight
+
+    @property
+    def job_poll(self) -> timedelta:
+        return self.inner.job_poll
+
+    def due(self, now: datetime) -> Iterable[ExportRequest]:
+        return self.inner.due(now)
+
+    def submit(self, request: ExportRequest) -> str:
+        return self.patience(lambda: self.inner.submit(request))
+
+    def poll(self, request: ExportRequest, ticket: str) -> Run | None:
+        return self.patience(lambda: self.inner.poll(request, ticket))
+
+
+def patient(source: Source, patience: Patience) -> Patient:
+    """The source, patient, with all that it can do."""
+    return PatientAsker(source, patience) if isinstance(source, MustAsk) else Patient(source, patience)
 
 
 def patient_runs(patience: Patience, source: Source, closed: Container[str], *, sweep: bool) -> Iterator[Run]:

@@ -1,6 +1,6 @@
 """THE PROGRAM: one pass over one source. The order of the lines is the guarantee.
 
-    ask      which runs are finished, and which of them are not closed
+    ask      which runs are finished, and which of them are not closed; for exports that are made only when asked for
     land     every part of a run, byte for byte, before anything about it is judged
     stage    each part as Parquet that nobody sees yet; note each as a checkpoint
     judge    the conservation law, the rejected lines, the freeze
@@ -16,7 +16,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -26,15 +26,16 @@ from typing import Protocol, TypeVar
 
 import structlog
 
+from syncd.asking import Answers, ask
 from syncd.commits import Commits, since
 from syncd.errors import BadRun, ConfigError, LinkExpired, StartOver, SyncdError, TryAgain
 from syncd.inquiry import ask_why, is_due
 from syncd.judge import Rules, judge
 from syncd.landing import Landing, read
-from syncd.model import Batch, Destination, Landed, Part, Run, Scope, Source, Staged
+from syncd.model import Batch, Destination, ExportRequest, Landed, Part, Run, Scope, Staged
 from syncd.parse import parse
-from syncd.retry import Patience
-from syncd.state import EXPIRED, FOUND, SET_ASIDE, STAGING, State, run_of
+from syncd.retry import Patience, Patient
+from syncd.state import EXPIRED, FOUND, SET_ASIDE, STAGING, Noted, State, run_of
 
 LANES = 16  # runs on their way at once: most of the time they wait, and those that are ready together share a commit
 FETCHES = 3  # times that a part with damaged bytes is fetched before its run is set aside
@@ -114,7 +115,7 @@ class Underway:
 class Mirror:
     """A source, and all that a pass over it needs."""
 
-    source: Source  # a patient one
+    source: Patient
     destination: Destination
     state: State
     landing: Landing
@@ -126,14 +127,16 @@ class Mirror:
     watch: Watch
     stop: threading.Event
     underway: Underway = field(default_factory=Underway)
+    asking: threading.Lock = field(default_factory=threading.Lock)  # held by the one who asks for exports
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
 @dataclass(frozen=True)
 class End:
-    """What became of one run: loaded, set_aside, waits (for the next pass), expired, or underway with another."""
+    """What became of one run: loaded, unchanged, set_aside, waits (for the next pass), expired, underway with another;
+    or asked, waiting (for a person's files): not delivered yet."""
 
-    run: Run
+    run: Run | ExportRequest
     what: str
     trouble: SyncdError | None = None
 
@@ -144,6 +147,7 @@ class Outcome:
 
     ends: list[End] = field(default_factory=list)
     trouble: SyncdError | None = None
+    look_again_at: datetime | None = None  # when the vendor may have finished what it was asked for
 
 
 def one_pass(mirror: Mirror, *, sweep: bool) -> Outcome:
@@ -155,12 +159,15 @@ def one_pass(mirror: Mirror, *, sweep: bool) -> Outcome:
         log.info("jobs_listed", source=name, jobs=len(jobs))
         mirror.destination.record_jobs(name, jobs)
         mirror.state.record_listed(name, [job.id for job in jobs])
+        answers = ask_for_exports(mirror)
+        outcome.look_again_at = answers.look_again_at
+        outcome.ends += map(not_delivered, answers.outstanding)
         todo = plan(open_runs(mirror, sweep=sweep), mirror.clock())
         with ThreadPoolExecutor(LANES, thread_name_prefix=name) as lanes:
             live = [each.run for each in todo if isinstance(each, Load)]
             outcome.ends += lanes.map(partial(bring_home, mirror), live)
         outcome.ends += give_up(mirror, [each.run for each in todo if isinstance(each, Expire)])
-        tidy(mirror)
+        tidy(mirror, sweep=sweep)
         if sweep or is_due(mirror.state, name, mirror.clock()):
             ask_why(mirror.source, mirror.destination, mirror.state, jobs, mirror.clock())
     except (ConfigError, TryAgain) as error:
@@ -177,6 +184,26 @@ def one_pass(mirror: Mirror, *, sweep: bool) -> Outcome:
     return outcome
 
 
+def ask_for_exports(mirror: Mirror) -> Answers:
+    """Have the vendor make what is due; what it has finished is noted as found."""
+    name, state = mirror.source.name, mirror.state
+    known = mirror.destination.loaded(name) | {row["run"] for row in state.runs(name)}
+    with mirror.asking:
+        answers = ask(mirror.source, state.requests, known, mirror.clock())
+        state.found(answers.finished, mirror.clock())
+        for run in answers.finished:
+            state.requests.forget(name, run.id)
+            log.info("run_found", run=run.name, scope=run.scope, period_start=run.start, period_end=run.end)
+    return answers
+
+
+def not_delivered(noted: Noted) -> End:
+    """A request's end for now: come back later."""
+    said = noted.error or "the vendor works on it"
+    hint = noted.hint or "it is kept in mind: syncd once --wait 1h, or leave it to syncd run"
+    return End(noted.request, noted.state, TryAgain(f"{noted.request.name}: {said}", hint=hint))
+
+
 def open_runs(mirror: Mirror, *, sweep: bool) -> list[Run]:
     """Runs on offer that are not closed, noted as found; then those in flight that are offered no more."""
     name, state = mirror.source.name, mirror.state
@@ -189,7 +216,16 @@ def open_runs(mirror: Mirror, *, sweep: bool) -> list[Run]:
     for run in found:
         if in_flight.pop(run.id, None) is None:
             log.info("run_found", run=run.name, scope=run.scope, period_start=run.start, period_end=run.end)
-    return [*found, *in_flight.values()]
+    return [*found, *still_worth_it(mirror, in_flight.values(), {run.scope for run in found})]
+
+
+def still_worth_it(mirror: Mirror, runs: Iterable[Run], found: Container[str]) -> Iterator[Run]:
+    """Without snapshots that have not landed where a newer one was found: what they would hold is gone."""
+    for run in runs:
+        if run.scope in found and mirror.source.scope(run.scope).snapshot and mirror.landing.parts(run) is None:
+            mirror.state.forget(run.source, [run.id])
+        else:
+            yield run
 
 
 def bring_home(mirror: Mirror, run: Run) -> End:
@@ -203,8 +239,7 @@ def bring_home(mirror: Mirror, run: Run) -> End:
 def try_to_load(mirror: Mirror, run: Run) -> End:
     """`load`, and the answer to each error."""
     try:
-        load(mirror, run)
-        return End(run, "loaded")
+        return End(run, load(mirror, run))
     except BadRun as error:
         mirror.state.record(run, state=SET_ASIDE, error=str(error), hint=error.hint)
         log.error("run_set_aside", run=run.name, error=str(error), hint=error.hint)
@@ -219,7 +254,7 @@ def try_to_load(mirror: Mirror, run: Run) -> End:
         mirror.watch.end(run)
 
 
-def load(mirror: Mirror, run: Run) -> None:
+def load(mirror: Mirror, run: Run) -> str:
     """Bring one run from the vendor to the readers. Repeating it is harmless at any point."""
     noted = mirror.state.begin(run)
     for fetch in range(1, FETCHES + 1):
@@ -229,6 +264,8 @@ def load(mirror: Mirror, run: Run) -> None:
             staged = stage(mirror, run, scope, names)
             mirror.state.record(run, **tally(staged))
             judge(run, scope, staged, mirror.rules, accept_rejected=noted["accept_rejected"])
+            if scope.snapshot and mirror.destination.shows(run, staged):
+                return drop(mirror, run)
             mirror.commits(run, staged)
             log.info("run_committed", run=run.name)
             break
@@ -241,6 +278,15 @@ def load(mirror: Mirror, run: Run) -> None:
     if not mirror.rules.keep_landed:
         mirror.landing.forget(run)
     log.info("run_loaded", run=run.name, scope=run.scope, **tally(staged))
+    return "loaded"
+
+
+def drop(mirror: Mirror, run: Run) -> str:
+    """Forget a snapshot that is the very same as the last: it would make no version."""
+    mirror.state.forget(run.source, [run.id])
+    mirror.landing.forget(run)
+    log.info("run_unchanged", run=run.name, scope=run.scope)
+    return "unchanged"
 
 
 def land(mirror: Mirror, run: Run) -> list[str]:
@@ -370,12 +416,14 @@ def expire(mirror: Mirror, run: Run) -> End:
     return End(run, "expired", error if seen_alive else None)
 
 
-def tidy(mirror: Mirror) -> None:
+def tidy(mirror: Mirror, *, sweep: bool) -> None:
     """Remove what no run needs: old landed bytes, files of superseded runs, what torn stagings left."""
     name, now = mirror.source.name, mirror.clock()
     in_flight = [row["run"] for row in mirror.state.runs(name) if row["state"] != EXPIRED]
     mirror.landing.sweep(name, mirror.rules.keep_landed, in_flight, now)
     mirror.destination.sweep(name, now, mirror.state.staged(name))
+    if sweep:
+        mirror.source.clear(mirror.destination.loaded(name), now - mirror.rules.keep_landed)
 
 
 def each_done(executor: Executor, action: Callable[[T], None], over: Iterable[T]) -> None:

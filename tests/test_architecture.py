@@ -27,8 +27,9 @@ MAY_IMPORT = {  # room: the rooms it may know; a room that isn't here stands out
     "sources": WORDS | {"fetch"},
     "destinations": WORDS,
     "judge": WORDS,
+    "asking": WORDS | {"state"},
     "commits": WORDS,
-    "sync": WORDS | {"judge", "commits", "state", "landing", "parse", "retry", "inquiry"},
+    "sync": WORDS | {"asking", "judge", "commits", "state", "landing", "parse", "retry", "inquiry"},
 }
 
 

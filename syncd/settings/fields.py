@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
-def duration(value: object) -> object:
+def duration(value: object) -> timedelta:
     """`"15m"`, `"1h30m"`, `"0d"` as a timedelta; ValueError for anything without a unit."""
     if isinstance(value, timedelta):
         return value

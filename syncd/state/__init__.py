@@ -21,7 +21,9 @@ from sqlalchemy.exc import OperationalError
 from syncd.errors import SyncdError, TryAgain
 from syncd.model import Failure, Run, Staged
 from syncd.state.file import Unusable, engine_of, migrate, prove, usable
+from syncd.state.requests import Noted, Requests
 from syncd.state.tables import (
+    ASKED,
     CHECKPOINTS,
     EXPIRED,
     FOUND,
@@ -31,6 +33,7 @@ from syncd.state.tables import (
     RUNS,
     SET_ASIDE,
     STAGING,
+    WAITING,
     dumped,
     failures_of,
     loaded,
@@ -39,12 +42,16 @@ from syncd.state.tables import (
 )
 
 __all__ = [
+    "ASKED",
     "EXPIRED",
     "FOUND",
     "SET_ASIDE",
     "STAGING",
+    "WAITING",
     "JobNote",
+    "Noted",
     "Order",
+    "Requests",
     "State",
     "open_state",
     "read_state",
@@ -77,6 +84,7 @@ class State:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+        self.requests = Requests(self._reading, self._writing)
 
     def found(self, runs: Iterable[Run], now: datetime) -> None:
         """Note runs on offer; what is noted already keeps its state, and learns of new links and dates."""
@@ -114,6 +122,8 @@ class State:
 
     def any_set_aside(self) -> bool:
         """Whether some run waits for a person."""
+        if any(noted.state == SET_ASIDE for noted in self.requests.of()):
+            return True
         with self._reading() as connection:
             return connection.scalar(sa.select(RUNS.c.run).where(RUNS.c.state == SET_ASIDE).limit(1)) is not None
 

@@ -13,6 +13,7 @@ from syncd.model import Column, Failure, File, Rejected, Run, Staged
 from syncd.types import Type
 
 FOUND, STAGING, EXPIRED, SET_ASIDE = "found", "staging", "expired", "set_aside"
+ASKED, WAITING = "asked", "waiting"  # of requests: the vendor works on it; a person must bring its files
 
 
 class Instant(sa.TypeDecorator[datetime]):
@@ -44,6 +45,14 @@ RUNS = sa.Table(
     *(sa.Column(name, sa.Integer) for name in ("attempts", "parts", "rows", "rejected", "bytes")),
     sa.Column("accept_rejected", sa.Boolean),
     *(sa.Column(name, sa.Text) for name in ("error", "hint")),
+)
+REQUESTS = sa.Table(
+    "requests",
+    tables,
+    *(sa.Column(name, sa.Text, primary_key=True) for name in ("source", "run")),
+    *(sa.Column(name, sa.Text) for name in ("scope", "format", "job", "ref", "ticket", "state", "error", "hint")),
+    *(sa.Column(name, Instant) for name in ("period_start", "period_end", "asked_at", "looked_at")),
+    sa.Column("attempt", sa.Integer),
 )
 CHECKPOINTS = sa.Table(
     "checkpoints",

@@ -1,0 +1,174 @@
+"""Files that a vendor gave to a person, brought to the run that waits for them.
+
+The command copies them under `handed/` and leaves an order; whoever holds the lock moves them into `landing/` and goes
+on as with any run. So nothing is written beside a daemon that it might be writing too, and a stop costs a repeat.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import IO
+from urllib.parse import unquote, urlsplit
+
+from syncd.assemble import STATE
+from syncd.errors import ConfigError, SyncdError, TryAgain
+from syncd.fetch import make_folder, room_for, sync_folder
+from syncd.names import file_name
+from syncd.retry import Patience
+from syncd.settings import Settings
+from syncd.settings.fields import safe_url
+from syncd.state import Noted, Order, read_state
+from syncd.sync import End, Mirror, bring_home
+
+INGEST = "ingest"
+HANDED = "handed"
+BLOCK = 1 << 20
+NAMES_KEPT = 120  # characters of a file's own name
+SPACE = b" \t\r\n"
+
+
+def order_for(settings: Settings, source: str, run: str, given: Sequence[str]) -> Order:
+    """Copy what is given (paths and URLs) to where the order finds it. ConfigError: no such run, or nothing to copy."""
+    noted = waiting_for(settings, source, run)
+    folder = settings.data_dir / HANDED / source / file_name(noted.request.id)
+    shutil.rmtree(folder, ignore_errors=True)  # what a stop left half copied
+    with room_for(noted.request.name, folder):
+        make_folder(folder)
+        names = [name for one in given for name in brought(one, folder, settings.retry_for)]
+        told = noted.request.format or form_of([folder / name for name in names])
+        sync_folder(folder)
+    return Order(0, INGEST, source, noted.request.id, {"files": names, "format": told})
+
+
+def waiting_for(settings: Settings, source: str, run: str) -> Noted:
+    """The request that the files are for: by its run, by the vendor's own job id, or by its job when one waits."""
+    if source not in settings.sources:
+        raise ConfigError(f"there is no source {source!r}", hint=f"one of: {', '.join(settings.sources)}")
+    state = read_state(settings.data_dir / STATE)
+    noted = state.requests.of(source) if state else []
+    id = run.removeprefix(f"{source}/")
+    for those in (
+        [one for one in noted if one.request.id == id],
+        [one for one in noted if one.ticket == id],
+        [one for one in noted if one.request.job == id],
+    ):
+        if len(those) == 1:
+            return those[0]
+    names = ", ".join(one.request.id for one in noted) or "none"
+    raise ConfigError(f"no run {id!r} of {source} waits for files", hint=f"those that do: {names}; see syncd runs")
+
+
+def brought(given: str, folder: Path, retry_for: timedelta) -> list[str]:
+    """Names of the files in `folder` that `given` came to; the members of a zip are files of their own."""
+    name = named(given, folder)
+    if "://" in given:
+        Patience(retry_for)(lambda: download(given, folder / name))
+    else:
+        with opened(Path(given)) as file, (folder / name).open("wb") as out:
+            copy(file, out)
+    if not zipfile.is_zipfile(folder / name):
+        return [name]
+    with zipfile.ZipFile(folder / name) as archive:
+        members = [unzipped(archive, member, folder) for member in archive.infolist() if not member.is_dir()]
+    (folder / name).unlink()
+    return members
+
+
+def unzipped(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> str:
+    name = named(member.filename, folder)
+    try:
+        with archive.open(member) as file, (folder / name).open("wb") as out:
+            copy(file, out)
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:  # damaged, or with a password
+        raise ConfigError(f"{member.filename}: {error}", hint="unpack it yourself and hand the files over") from error
+    return name
+
+
+def named(given: str, folder: Path) -> str:
+    """A name for the copy: the file's own, told apart from those that are there."""
+    path = unquote(urlsplit(given).path) if "://" in given else given
+    own = file_name(Path(path).name or "file")[-NAMES_KEPT:]
+    taken = {path.name for path in folder.iterdir()}
+    return next(name for name in (own, *(f"{number}-{own}" for number in range(2, 10_000))) if name not in taken)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        with path.open("rb") as file:
+            yield file
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise ConfigError(
+            f"{path}: {error.strerror}", hint="give the files that the vendor sent, or their URL"
+        ) from error
+
+
+def copy(file: IO[bytes], out: IO[bytes]) -> None:
+    shutil.copyfileobj(file, out, BLOCK)
+    out.flush()
+    os.fsync(out.fileno())
+
+
+def download(url: str, path: Path) -> None:
+    """The bytes behind a link, without a credential of ours; the link is never shown. TryAgain; SyncdError: refused."""
+    import httpx
+
+    where = urlsplit(url).hostname
+    try:
+        safe_url(url)
+        with httpx.stream("GET", url, follow_redirects=True, timeout=60) as answer, path.open("wb") as out:
+            if answer.status_code >= 500 or answer.status_code == 429:
+                raise TryAgain(f"{where} answered {answer.status_code}", hint="try it again later")
+            if answer.status_code != 200:
+                raise SyncdError(f"{where} answered {answer.status_code}", hint="ask the vendor for a fresh link")
+            for chunk in answer.iter_raw(BLOCK):
+                out.write(chunk)
+            out.flush()
+            os.fsync(out.fileno())
+            promised = answer.headers.get("content-length")
+            if promised and int(promised) != out.tell():
+                raise TryAgain(f"{where}: {out.tell()} bytes came, but {promised} were promised")
+    except ValueError as error:
+        raise ConfigError(f"the URL on {where}: {error}", hint="give the whole link, or a file") from error
+    except httpx.HTTPError as error:
+        raise TryAgain(f"{where}: {type(error).__name__}", hint="is the network well? try it again") from error
+
+
+def form_of(paths: Iterable[Path]) -> str:
+    """What the files are by how they begin. ConfigError for a page in the place of an export."""
+    for path in paths:
+        with path.open("rb") as file:
+            begin = file.read(BLOCK)
+        if begin.startswith(b"\x1f\x8b"):
+            try:
+                begin = zlib.decompressobj(wbits=31).decompress(begin)
+            except zlib.error as error:
+                raise ConfigError(f"{path.name} is damaged: {error}", hint="fetch it again from the vendor") from error
+        begin = begin.removeprefix(b"\xef\xbb\xbf").lstrip(SPACE)[:1]
+        if begin == b"<":
+            raise ConfigError(f"{path.name} is a page, no export", hint="the link may be dead: ask for a fresh one")
+        if begin:
+            return "jsonl" if begin == b"{" else "csv"
+    return "csv"
+
+
+def ingest(mirror: Mirror, order: Order) -> list[End]:
+    """Bring the files that were handed over to the readers."""
+    here = {one.request.id: one.request for one in mirror.state.requests.of(order.source)}
+    folder = mirror.landing.root.parent / HANDED / order.source / file_name(order.run)
+    if order.run not in here:  # a stop came behind this order's work
+        return []
+    run = here[order.run].delivered(mirror.clock(), format=order.details["format"])
+    with mirror.asking:
+        mirror.landing.take(run, {name: folder / name for name in order.details["files"]})
+        mirror.state.found([run], mirror.clock())
+        mirror.state.requests.forget(order.source, order.run)
+    shutil.rmtree(folder, ignore_errors=True)
+    return [bring_home(mirror, run)]

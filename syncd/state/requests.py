@@ -1,0 +1,67 @@
+"""Exports that were asked for and are not delivered. Losing this loses nothing: what is asked for again is adopted.
+
+Written down before the vendor is asked, so that a stop in between is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from syncd.model import ExportRequest
+from syncd.state.tables import ASKED, REQUESTS
+
+Open = Callable[[], AbstractContextManager[sa.Connection]]
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What became of a request so far."""
+
+    request: ExportRequest
+    state: str = ASKED  # or WAITING for files that a person must bring, or SET_ASIDE
+    ticket: str = ""  # "" until the vendor has answered
+    looked_at: datetime | None = None
+    error: str = ""
+    hint: str = ""
+
+
+class Requests:
+    """The requests in the state. Any thread."""
+
+    def __init__(self, reading: Open, writing: Open) -> None:
+        self._reading, self._writing = reading, writing
+
+    def note(self, noted: Noted) -> None:
+        """Write down a request and what became of it, in the place of what was noted of it before."""
+        request = asdict(noted.request)
+        row = {"run": request.pop("id"), "period_start": request.pop("start"), "period_end": request.pop("end")}
+        row |= request | {name: getattr(noted, name) for name in ("state", "ticket", "looked_at", "error", "hint")}
+        with self._writing() as connection:
+            same = insert(REQUESTS).values(row).on_conflict_do_update(index_elements=["source", "run"], set_=row)
+            connection.execute(same)
+
+    def of(self, source: str | None = None) -> list[Noted]:
+        """Every request, oldest first; none in a state that an earlier syncd has left."""
+        chosen = sa.select(REQUESTS) if source is None else sa.select(REQUESTS).where(REQUESTS.c.source == source)
+        with self._reading() as connection:
+            there = sa.inspect(connection).has_table("requests")
+            rows = connection.execute(chosen.order_by(REQUESTS.c.asked_at)).mappings() if there else ()
+            return [_noted(dict(row)) for row in rows]
+
+    def forget(self, source: str, run: str) -> None:
+        """It is delivered."""
+        with self._writing() as connection:
+            connection.execute(sa.delete(REQUESTS).where(REQUESTS.c.source == source, REQUESTS.c.run == run))
+
+
+def _noted(row: dict[str, Any]) -> Noted:
+    of = {name: row.pop(name) for name in ("state", "ticket", "looked_at", "error", "hint")}
+    row |= {"id": row.pop("run"), "start": row.pop("period_start"), "end": row.pop("period_end")}
+    return Noted(ExportRequest(**row), **of)
