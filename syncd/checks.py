@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from syncd.assemble import build_lake, build_source
 from syncd.errors import SyncdError
 from syncd.ledger import look, overlaps
-from syncd.model import NEVER, Part, Run, Source
+from syncd.model import NEVER, MustAsk, Part, Run, Source
 from syncd.retry import Patience, patient
 from syncd.rights import usable
 from syncd.settings import Settings
@@ -106,6 +106,10 @@ def foresee(settings: Settings) -> dict[str, Any]:
             if isinstance(todo, Load):
                 row = scopes.setdefault((name, todo.run.scope), Cost())
                 row.add(todo.run, source.parts(todo.run))
+        if isinstance(source, MustAsk):
+            known = {run["run"] for run in seen.runs if run["source"] == name}
+            for request in source.due(now):
+                scopes.setdefault((name, request.scope), Cost()).runs += request.id not in known
     needed = 2 * sum(cost.bytes for cost in scopes.values())  # the bytes as they came, and about as much Parquet
     root = next(folder for folder in (settings.data_dir, *settings.data_dir.parents) if folder.exists())
     return {
