@@ -45,6 +45,7 @@ class Metrics:
             "syncd_rejected_lines", "Lines of loaded runs that are no record.", where, registry=own
         )
         self._set_aside = Counter("syncd_set_aside_runs", "Runs set aside since the start.", ["source"], registry=own)
+        self._lost = Counter("syncd_expired_runs", "Runs that died before they were home.", ["source"], registry=own)
         self._retries = Counter("syncd_retries", "Pauses before another try.", ["source"], registry=own)
         self._failures = Counter("syncd_failed_passes", "Passes that broke off.", ["source"], registry=own)
         self._passes = Histogram(
@@ -59,7 +60,7 @@ class Metrics:
         Info("syncd_build", "Which syncd this is.", registry=own).info({"version": version("syncd")})
         ProcessCollector(namespace="syncd", registry=own)
         for source in sources:  # a series that begins at 0 shows its first step
-            for each in (self._set_aside, self._retries, self._failures, self._passes):
+            for each in (self._set_aside, self._lost, self._retries, self._failures, self._passes):
                 each.labels(source)
 
     def hear(self, event: str, values: Mapping[str, Any]) -> None:
@@ -73,6 +74,8 @@ class Metrics:
                     counter.labels(*where).inc(values[key])
             case "run_set_aside":
                 self._set_aside.labels(source).inc()
+            case "run_expired" if values["seen_alive"]:
+                self._lost.labels(source).inc()
             case "retry_planned":
                 self._retries.labels(source).inc()
             case "catalogue_published":
