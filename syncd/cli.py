@@ -403,12 +403,16 @@ def opened(
     from syncd.daemon import stoppable
     from syncd.destinations.lake import Lake
     from syncd.sync import Stopped
+    from syncd.tell import telling
 
     log.set_up(context.obj.log_format)
     stop = threading.Event()
     with stoppable(stop, stopped) as came:
         try:
-            with open_house(context.obj.settings(), watch, stop, start or Lake.start) as house:
+            with (
+                open_house(context.obj.settings(), watch, stop, start or Lake.start) as house,
+                telling(house, forever=False),
+            ):
                 yield house, came
         except Stopped:
             raise typer.Exit(stopped(came[0])) from None

@@ -21,7 +21,9 @@ from syncd.errors import ConfigError, SyncdError
 from syncd.http import serving
 from syncd.log import listening
 from syncd.notify import Notifier
+from syncd.outlook import Lookout
 from syncd.settings import Settings
+from syncd.tell import telling
 from syncd.vitals import Vitals
 
 log = structlog.get_logger()
@@ -101,8 +103,9 @@ class Shift:
         vitals = self._vitals
         with (
             open_house(self._settings, vitals, self._stop) as house,
-            serving(house, vitals) as metrics,
+            serving(house, vitals, look := Lookout(house)) as metrics,
             listening(vitals.hear, metrics.hear),
+            telling(house, look, forever=True),
         ):
             self.is_open = True
             if not is_start:

@@ -19,7 +19,18 @@ from syncd.ledger import look
 from syncd.model import Run, Staged
 from syncd.settings import Settings
 from syncd.state import EXPIRED, FOUND, SET_ASIDE, Order, open_state, run_of
-from syncd.sync import End, Mirror, ask_for_exports, bring_home, each_done, not_delivered, stage_part, tally, watched
+from syncd.sync import (
+    End,
+    Mirror,
+    about,
+    ask_for_exports,
+    bring_home,
+    each_done,
+    not_delivered,
+    stage_part,
+    tally,
+    watched,
+)
 
 RETRY, REPLAY = "retry", "replay"
 FITS = {RETRY: {SET_ASIDE, EXPIRED, FOUND}, REPLAY: {"loaded", "superseded"}}
@@ -127,7 +138,7 @@ def parse_again(mirror: Mirror, run: Run, *, accept_rejected: bool) -> None:
     """Show a new generation of the run's files in the place of the old."""
     staged = stage_again(mirror, run, accept_rejected=accept_rejected)
     tell(mirror.destination.replace(run, staged))
-    log.info("run_replayed", run=run.name, scope=run.scope, **tally(staged))
+    log.info("run_replayed", **about(run), **tally(staged))
 
 
 def stage_again(mirror: Mirror, run: Run, *, accept_rejected: bool) -> list[Staged]:

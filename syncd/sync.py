@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
@@ -277,7 +277,7 @@ def load(mirror: Mirror, run: Run) -> str:
     mirror.state.forget(run.source, [run.id])
     if not mirror.rules.keep_landed:
         mirror.landing.forget(run)
-    log.info("run_loaded", run=run.name, scope=run.scope, **tally(staged))
+    log.info("run_loaded", **about(run), **tally(staged))
     return "loaded"
 
 
@@ -382,6 +382,12 @@ def watched(mirror: Mirror, run: Run, batches: Iterable[Batch]) -> Iterator[Batc
             raise Stopped
         mirror.watch.staged(run, batch.rows.num_rows)
         yield batch
+
+
+def about(run: Run) -> dict[str, Any]:
+    """What an event of a whole run tells of it."""
+    period = {"period_start": run.start, "period_end": run.end}
+    return {"run": run.name, "scope": run.scope, "job": run.job, **period}
 
 
 def tally(staged: Sequence[Staged]) -> dict[str, int]:

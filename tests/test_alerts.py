@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 import yaml
 
 from syncd.http.metrics import Metrics
-from syncd.http.outlook import Disk, Outlook
+from syncd.outlook import Disk, Outlook
 from syncd.vitals import Vitals
 
 ROOT = Path(__file__).parent.parent
@@ -99,7 +100,9 @@ def test_panels_stand_side_by_side() -> None:
 
 
 def test_a_run_counts_as_lost_when_it_had_been_seen_alive() -> None:
-    seen = Outlook(datetime.now(UTC), {"ok": True, "sources": {}}, [], [], [], [], [], [], Disk(1, 2, {}))
+    nothing: Any = {each.name: [] for each in fields(Outlook)}
+    nothing |= {"at": datetime.now(UTC), "status": {"ok": True, "sources": {}}, "disk": Disk(1, 2, {})}
+    seen = Outlook(**nothing)
     metrics = Metrics(lambda: seen, Vitals(["acme"]), {"acme": None})
     for alive in (False, True, False):
         metrics.hear("run_expired", {"run": "acme/7-1", "seen_alive": alive, "hint": ""})

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from syncd.gaps import Gap
-from syncd.http.outlook import DAYS, Disk, Outlook, aged, calendar
+from syncd.outlook import DAYS, Disk, Outlook, aged, calendar
 
 TODAY = date(2026, 3, 1)
 DAY = timedelta(days=1)
@@ -87,7 +87,10 @@ def test_expired_before_it_was_seen_is_calm() -> None:
 def test_ages_go_on_while_nothing_is_read() -> None:
     fresh = {"complete_up_to": midnight(1), "newest_period_end": midnight(1), "age": 60.0}
     source = {"slack_hours": 2.0, "scopes": {"views": fresh, "empty": fresh | {"age": None}}}
-    seen = Outlook(midnight(0), {"ok": True, "sources": {"acme": source}}, [], [], [], [], [], [], Disk(1, 2, {}))
+    nothing: Any = {key: [] for key in ("gaps", "calendar", "recent", "set_aside", "on_their_way", "lost")}
+    nothing |= {"rejecting": [], "warnings": []}
+    status = {"ok": True, "sources": {"acme": source}}
+    seen = Outlook(at=midnight(0), status=status, disk=Disk(1, 2, {}), **nothing)
     later = aged(seen, midnight(0) + timedelta(minutes=30)).status["sources"]["acme"]
     assert later["slack_hours"] == 1.5
     assert later["scopes"]["views"]["age"] == 60 + 1800

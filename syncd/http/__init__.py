@@ -24,8 +24,8 @@ from syncd.assemble import House
 from syncd.errors import ConfigError, SyncdError
 from syncd.http.guard import Guard
 from syncd.http.metrics import Metrics
-from syncd.http.outlook import Lookout, Outlook
 from syncd.http.page import STATIC, page
+from syncd.outlook import Lookout, Outlook
 from syncd.rights import usable
 from syncd.settings import host_of
 from syncd.show import jsoned
@@ -58,7 +58,7 @@ def app(house: House, vitals: Vitals, metrics: Metrics, outlook: Callable[[], Ou
         return Response(jsoned(outlook().status), media_type="application/json")
 
     def front(_request: Request) -> Response:
-        return Response(page(outlook(), vitals.carried()), media_type="text/html")
+        return Response(page(outlook(), vitals.carried(), house.settings.tell.expiring_within), media_type="text/html")
 
     def static(request: Request) -> Response:
         body, kind = STATIC[request.url.path]
@@ -77,9 +77,8 @@ def out_of_order(request: Request, error: Exception) -> Response:
 
 
 @contextmanager
-def serving(house: House, vitals: Vitals) -> Iterator[Metrics]:
+def serving(house: House, vitals: Vitals, outlook: Lookout) -> Iterator[Metrics]:
     """Serve on `[http] listen` until the end of the block; where that address can't be had, say so and go on."""
-    outlook = Lookout(house)
     metrics = Metrics(outlook, vitals, house.settings.sources)
     try:
         listening = bound(house.settings.http.listen)

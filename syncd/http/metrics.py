@@ -21,8 +21,8 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from syncd.http.outlook import Outlook
 from syncd.ledger import STATES
+from syncd.outlook import Outlook
 from syncd.vitals import Vitals
 
 COMMIT_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from syncd import show
-from syncd.http.outlook import DAYS, STATES, Outlook
+from syncd.outlook import DAYS, STATES, Outlook
+from syncd.troubles import WORDS, troubles
 from syncd.vitals import Carried
 
 SHOWN, MOST = 5, 100  # troubles at once, and after a click
@@ -30,12 +32,12 @@ shapes.filters |= {
 }
 
 
-def page(seen: Outlook, carried: Sequence[Carried]) -> str:
+def page(seen: Outlook, carried: Sequence[Carried], expiring_within: timedelta) -> str:
     """The whole page."""
     return shapes.get_template("page.html").render(
         seen=seen,
         carried=carried,
-        troubles=troubles(seen),
+        troubles=[(one.about, f"{WORDS[one.kind]}: {one.error}", one.hint) for one in troubles(seen, expiring_within)],
         marks=MARKS,
         words=STATES,
         days=DAYS,
@@ -44,22 +46,6 @@ def page(seen: Outlook, carried: Sequence[Carried]) -> str:
         SHOWN=SHOWN,
         MOST=MOST,
     )
-
-
-def troubles(seen: Outlook) -> list[tuple[str, str, str]]:
-    """What needs a person: what it is about, what is wrong, what to do. The most urgent first."""
-    found = [
-        (name, source["error"], source["hint"] or "")
-        for name, source in seen.status["sources"].items()
-        if source["error"]
-    ]
-    found += [(f"{run['source']}/{run['run']}", run["error"], run["hint"] or "") for run in seen.set_aside]
-    for gap in seen.gaps:
-        if gap.needs_you and gap.state != "set_aside":
-            about = f"{gap.source}, job {gap.job}, {show.period(gap.period_start, gap.period_end)}"
-            reason, _, hint = gap.detail.partition("; ")
-            found.append((about, f"{gap.state}: {reason}", hint))
-    return found
 
 
 def took(run: dict[str, Any]) -> str:

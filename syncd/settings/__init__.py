@@ -29,6 +29,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from syncd.errors import ConfigError
 from syncd.settings.fields import Duration, Section, is_loopback
+from syncd.settings.telling import TellSettings
 from syncd.settings.vendors import KINDS, SourceSettings
 
 DEFAULT_PATHS = (Path("syncd.toml"), Path("/etc/syncd/syncd.toml"))
@@ -96,6 +97,7 @@ class Settings(BaseSettings):
     landing: LandingSettings = Field(default_factory=LandingSettings)
     lake: LakeSettings = Field(default_factory=LakeSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
+    tell: TellSettings = Field(default_factory=TellSettings)
 
     @classmethod
     def settings_customise_sources(
@@ -218,7 +220,8 @@ def _told(detail: ErrorDetails) -> str:
             return f"{key}: missing; write it, or set SYNCD_{'__'.join(keys).upper()}"
         case _:
             said = detail["msg"].removeprefix("Value error, ")
-            secret = "secret" in keys[-1] or keys[-1] == "token" or isinstance(detail["input"], dict | SecretStr)
+            hidden = "secret" in keys[-1] or keys[-1] == "token" or keys[0] == "tell"
+            secret = hidden or isinstance(detail["input"], dict | SecretStr)
             return f"{key}: {said}" if secret else f"{key} = {detail['input']!r}: {said}"
 
 

@@ -20,14 +20,17 @@ from syncd import ledger
 from syncd.assemble import House
 from syncd.gaps import COVERED, Gap, is_lost
 from syncd.ledger import Seen
+from syncd.model import NEVER
 from syncd.state import EXPIRED, SET_ASIDE
 
 DAYS = 28  # of the calendar
-RECENT, REJECTING, LISTED = 25, 10, 100  # rows
+RECENT, REJECTING, OPEN = 25, 10, 1000  # rows
 SHARE = 20  # a reading that took a second holds for at least 20
 LONGEST_S = 15.0  # what has happened is seen by then
 GROWS_OLD_S = 300.0  # a period becomes late without any file changing
 DISK_EVERY_S = 600.0
+
+OPEN_STATES = ("asked", "waiting", "found", "staging")
 
 # what a day of the calendar may be, worst first
 STATES = {
@@ -79,6 +82,8 @@ class Outlook:
     calendar: list[Line]
     recent: list[dict[str, Any]]  # runs, youngest first
     set_aside: list[dict[str, Any]]
+    on_their_way: list[dict[str, Any]]  # runs that are not home yet, nearest expiry first
+    lost: list[dict[str, Any]]  # runs that the vendor deleted before they were home, of which no gap tells
     rejecting: list[dict[str, Any]]  # loaded runs with rejected lines, youngest first
     warnings: list[str]
     disk: Disk
@@ -157,6 +162,7 @@ def size_of(folder: Path) -> int:
 def derived(seen: Seen, names: Iterable[str], now: datetime, disk: Disk) -> Outlook:
     """The little that is shown of all that was seen."""
     gaps = ledger.gaps(seen, now)
+    told = {(gap.source, gap.job, gap.period_start) for gap in gaps}
     youngest = sorted(
         seen.runs, key=lambda run: run["loaded_at"] or run["found_at"] or run["completed_at"], reverse=True
     )
@@ -166,7 +172,12 @@ def derived(seen: Seen, names: Iterable[str], now: datetime, disk: Disk) -> Outl
         gaps=[gap for gap in gaps if gap.state != COVERED],
         calendar=calendar(seen.runs, gaps, now.date()),
         recent=youngest[:RECENT],
-        set_aside=[run for run in youngest if run["state"] == SET_ASIDE][:LISTED],
+        set_aside=[run for run in youngest if run["state"] == SET_ASIDE],
+        lost=[run for run in youngest if is_lost(run) and (run["source"], run["job"], run["period_start"]) not in told],
+        on_their_way=sorted(
+            (run for run in seen.runs if run["state"] in OPEN_STATES),
+            key=lambda run: (run["expires_at"] or NEVER, run["run"]),
+        )[:OPEN],
         rejecting=[run for run in youngest if run["state"] == "loaded" and run["rejected"]][:REJECTING],
         warnings=ledger.overlaps(seen.jobs),
         disk=disk,
