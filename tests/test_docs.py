@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+
+from syncd.errors import SyncdError
+from tests.hints import Hints
 
 ROOT = Path(__file__).parent.parent
 LEVELS = {"info", "warning", "error"}
@@ -30,8 +34,35 @@ def is_log(called: ast.expr) -> bool:
 
 
 def test_each_log_event_stands_in_the_docs() -> None:
-    page = (ROOT / "docs/operating.md").read_text().partition("## Log events")[2]
-    assert sorted(re.findall(r"^\| `(\w+)` \|", page, re.M)) == sorted(set(events()))
+    assert sorted(re.findall(r"^\| `(\w+)` \|", section("Log events"), re.M)) == sorted(set(events()))
+
+
+def test_each_error_stands_in_the_runbook() -> None:
+    headings = re.findall(r"^### `(\w+)`", section("Runbook"), re.M)
+    assert sorted(headings) == sorted(error.__name__ for error in SyncdError.__subclasses__())
+
+
+def test_each_hint_stands_in_the_runbook() -> None:
+    cells = re.findall(r"^\| (`.*?`) \| ", section("Runbook"), re.M)
+    told = [hint for cell in cells for hint in re.findall(r"`([^`]+)`", cell)]
+    given = set(Hints())
+    assert sorted(given - set(told)) == [], "docs/operating.md, Runbook: a row for each, under its error"
+    assert sorted(set(told) - given) == [], "no line of syncd gives these any more"
+    assert len(told) == len(set(told))
+
+
+def test_each_exit_code_stands_in_the_docs() -> None:
+    told = {
+        int(code) for code in re.findall(r"`(\d+)`", "".join(re.findall(r"^\|(.*?)\|", section("Exit codes"), re.M)))
+    }
+    ours = {0, *(error.exit_code for error in [SyncdError, *SyncdError.__subclasses__()])}
+    assert told == ours | {141, 128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGKILL}
+
+
+def section(title: str) -> str:
+    """A section of the operator's page."""
+    (found,) = re.findall(rf"^## {title}\n(.*?)(?=^## |\Z)", (ROOT / "docs/operating.md").read_text(), re.M | re.S)
+    return str(found)
 
 
 def test_each_room_stands_in_the_architecture() -> None:
