@@ -343,6 +343,26 @@ def demo(
     show_off(keep)
 
 
+@app.command()
+def probe(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Its name in the configuration.")],
+    provoke: Annotated[
+        bool, typer.Option("--provoke", help="Also too many requests at once, and a wrong secret.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """What an account tells that its vendor's pages don't.
+
+    Reads a little of everything and writes nothing; the report names nobody, so it can be shared.
+    """
+    from syncd import show
+    from syncd.probe import as_text, report
+
+    found = report(context.obj.settings(), source, provoke=provoke)
+    show.as_json(found) if as_json else as_text(found)
+
+
 def main() -> None:
     """Run the command; trouble is told in two lines on stderr, and the exit code is the contract's."""
     for number in (signal.SIGTERM, signal.SIGINT):

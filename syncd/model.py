@@ -269,6 +269,30 @@ class TellsFailures(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What an account says about something that its vendor's pages leave open.
+
+    To be shared with strangers: words of the vendor, counts, shapes and durations; no id, name, value or URL of a
+    customer.
+    """
+
+    unknown: str  # in a few words, always the same
+    answer: str  # what is so here; "" when this account doesn't settle it
+    seen: str = ""  # what that rests on
+
+
+@runtime_checkable
+class SettlesUnknowns(Protocol):
+    """Optional: a source that can find out what its vendor's pages leave open."""
+
+    def probe(self, *, provoke: bool) -> Iterator[Finding]:
+        """Every unknown there is, measured now. Only reads, and only a little of each file.
+
+        `provoke`: also what the vendor says no to, such as too many requests at once. ConfigError: we are refused.
+        """
+
+
 @runtime_checkable
 class MustAsk(Protocol):
     """Optional: a source that exports only when asked. Any thread, every call may be repeated. TryAgain."""

@@ -20,7 +20,7 @@ import httpx
 from pydantic import SecretStr
 
 from syncd.fetch.http import http_body
-from syncd.model import Body, Failure, Job, Part, Run, Scope
+from syncd.model import Body, Failure, Finding, Job, Part, Run, Scope
 from syncd.sources.contentsquare.answers import Export, FinishedRun
 from syncd.sources.contentsquare.api import Api, Refused
 from syncd.sources.contentsquare.dictionary import declared
@@ -146,6 +146,14 @@ class Contentsquare:
     def open(self, part: Part, start: int = 0, tag: str = "") -> Iterator[Body]:
         with self._slots, http_body(self._client, part.url, start, tag) as body:
             yield body
+
+    def probe(self, *, provoke: bool) -> Iterator[Finding]:
+        """As promised by SettlesUnknowns."""
+        from syncd.sources.contentsquare.probe import Probe
+        from syncd.sources.contentsquare.wire import Wire
+
+        wire = Wire(self._client, self.api.login, self._slots)
+        return Probe(wire, self._wanted).findings(provoke=provoke)
 
     def _is_wanted(self, run: FinishedRun) -> bool:
         return bool(run.job and run.id) and (self._wanted is None or run.job in self._wanted)

@@ -105,6 +105,11 @@ class Api:
         self._client, self._login, self._slots = client, login, slots
         self._paging: dict[str, Paging] = defaultdict(Paging)
 
+    @property
+    def login(self) -> Login:
+        """Who we are to it."""
+        return self._login
+
     def create_export(self, wanted: NewExport) -> str:
         """The id of a job of this name, created unless there is one: a POST that timed out may have worked."""
         for job in self.exports():

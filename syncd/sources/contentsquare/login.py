@@ -70,18 +70,7 @@ class Login:
 
     def _ask(self) -> Token:
         asked_at = time.monotonic()
-        wanted: dict[str, Any] = {
-            "client_id": self._id,
-            "client_secret": self._secret.get_secret_value(),
-            "grant_type": "client_credentials",
-            "scope": "data-export",
-        }
-        if self._project is not None:
-            wanted["project_id"] = self._project
-        try:
-            response = self._client.post(self._url, json=wanted, headers={"Accept": "application/json"})
-        except (httpx.TransportError, httpx.DecodingError) as error:
-            raise broken(httpx.URL(self._url).host, error, hint=self.check_url()) from None
+        response = self.request()
         answer = json_of(response)
         if response.is_success and isinstance(answer, Mapping):
             bearer = answer.get("access_token")
@@ -89,6 +78,21 @@ class Login:
                 life = RENEW_AT * _seconds(answer.get("expires_in"))
                 return Token(bearer, self._base_url(answer.get("endpoint")), asked_at + life)
         raise self._refusal(response, answer)
+
+    def request(self, secret: SecretStr | None = None) -> httpx.Response:
+        """The answer to a request for a token, as it comes; with another `secret` than ours. TryAgain: none came."""
+        wanted: dict[str, Any] = {
+            "client_id": self._id,
+            "client_secret": (secret or self._secret).get_secret_value(),
+            "grant_type": "client_credentials",
+            "scope": "data-export",
+        }
+        if self._project is not None:
+            wanted["project_id"] = self._project
+        try:
+            return self._client.post(self._url, json=wanted, headers={"Accept": "application/json"})
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            raise broken(httpx.URL(self._url).host, error, hint=self.check_url()) from None
 
     def _base_url(self, endpoint: object) -> str:
         """`endpoint`, with or without scheme, slash and version; absent: the host of the token URL."""
