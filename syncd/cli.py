@@ -144,10 +144,11 @@ def status(
     Newest period, its age, runs waiting or set aside, and the time until the next file dies at the vendor.
     """
     from syncd import ledger, show
+    from syncd.reserve import room
 
     settings = context.obj.settings()
     seen = ledger.look(settings)
-    found = ledger.status(seen, settings.sources, datetime.now(UTC))
+    found = ledger.status(seen, settings.sources, datetime.now(UTC), room(settings.data_dir))
     if as_json:
         show.as_json(found)
     else:

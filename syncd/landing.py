@@ -18,6 +18,7 @@ import orjson
 from syncd.fetch import land, landed, room_for, sync_folder
 from syncd.model import Landed, Part, Run, Source
 from syncd.names import file_name
+from syncd.reserve import Reserve
 
 BLOCK = 1 << 20  # bytes
 DOUBTED = ".damaged"
@@ -29,6 +30,7 @@ class Landing:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._reserve = Reserve(root)
 
     def path(self, run: Run, part: str) -> Path:
         """Where the bytes of a part lie."""
@@ -79,8 +81,21 @@ class Landing:
         return Run(**noted | instants | {"fields": tuple(noted["fields"])})
 
     def land(self, source: Source, run: Run, part: Part, progress: Callable[[int], None]) -> Landed:
-        """Bring one part home; resumes where an earlier try ended. TryAgain, LinkExpired."""
-        return land(source.open, part, self.path(run, part.name), progress=progress)
+        """Bring one part home; resumes where an earlier try ended. TryAgain, LinkExpired.
+
+        Pauses while the disk has little room: what lands needs about as much again for its rows.
+        """
+        here = 0
+
+        def guarded(size: int) -> None:
+            nonlocal here
+            here += size
+            progress(size)
+            self._reserve.spare(here)
+
+        if not self.path(run, part.name).exists():
+            self._reserve.spare()
+        return land(source.open, part, self.path(run, part.name), progress=guarded)
 
     def landed(self, run: Run, part: str) -> Landed:
         """A part that is here already."""

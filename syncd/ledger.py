@@ -11,6 +11,7 @@ from typing import Any
 from syncd.destinations.lake import Lake
 from syncd.gaps import GONE, SEAM, Gap, Key, calendar, is_lost, jobs_complete_up_to
 from syncd.model import NEVER, Failure, Job
+from syncd.reserve import Room
 from syncd.rights import readable
 from syncd.settings import Settings
 from syncd.state import EXPIRED, SET_ASIDE, Noted, State, read_state
@@ -91,8 +92,9 @@ def overlaps(jobs: Iterable[Job]) -> list[str]:
     ]
 
 
-def status(seen: Seen, names: Iterable[str], now: datetime) -> dict[str, Any]:
-    """The answer of `syncd status --json`: `ok` is False when a source is in trouble, a run set aside or lost."""
+def status(seen: Seen, names: Iterable[str], now: datetime, disk: Room) -> dict[str, Any]:
+    """The answer of `syncd status --json`: `ok` is False when a source is in trouble, a run set aside or lost, or
+    downloads wait for room on the disk."""
     runs, passes = seen.runs, seen.passes
     reached = jobs_complete_up_to(runs)
     sources: dict[str, Any] = {}
@@ -110,7 +112,9 @@ def status(seen: Seen, names: Iterable[str], now: datetime) -> dict[str, Any]:
             "scopes": {scope: freshness(mine, scope, now) for scope in sorted({run["scope"] for run in mine})},
         }
     wrong = any(run["state"] == SET_ASIDE or is_lost(run) for run in runs)
-    return {"ok": not wrong and not any(one["error"] for one in sources.values()), "sources": sources}
+    wrong = wrong or disk.is_short or any(one["error"] for one in sources.values())
+    room = {"free": disk.free, "reserve": disk.reserve, "downloads_paused": disk.is_short}
+    return {"ok": not wrong, "sources": sources, "disk": room}
 
 
 def freshness(runs: Iterable[Mapping[str, Any]], scope: str, now: datetime) -> dict[str, Any]:

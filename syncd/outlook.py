@@ -21,6 +21,7 @@ from syncd.assemble import House
 from syncd.gaps import COVERED, Gap, is_lost
 from syncd.ledger import Seen
 from syncd.model import NEVER
+from syncd.reserve import Room, room
 from syncd.state import EXPIRED, SET_ASIDE
 
 DAYS = 28  # of the calendar
@@ -70,6 +71,7 @@ class Disk(NamedTuple):
     free: int
     total: int
     used: Mapping[str, int]  # by what for
+    room: Room
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ class Lookout:
             self._used = {name: size_of(root / name) for name in ("lake", "landing")}
             self._used_at = time.monotonic()
         usage = shutil.disk_usage(root)
-        return Disk(usage.free, usage.total, self._used)
+        return Disk(usage.free, usage.total, self._used, room(root))
 
 
 def stamp(path: Path) -> object:
@@ -168,7 +170,7 @@ def derived(seen: Seen, names: Iterable[str], now: datetime, disk: Disk) -> Outl
     )
     return Outlook(
         at=now,
-        status=ledger.status(seen, names, now),
+        status=ledger.status(seen, names, now, disk.room),
         gaps=[gap for gap in gaps if gap.state != COVERED],
         calendar=calendar(seen.runs, gaps, now.date()),
         recent=youngest[:RECENT],

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from syncd.gaps import COVERED, Gap
+from syncd.reserve import HINT
 
 
 def as_json(value: Any) -> None:
@@ -88,6 +89,12 @@ def status(found: Mapping[str, Any], gaps: int) -> None:
                 f"{name}/{run} was superseded by a run with fewer rows; its files are kept\n"
                 f"  → compare the two in _syncd.runs: the vendor may have purged\n"
             )
+    disk = found["disk"]
+    if disk["downloads_paused"]:
+        free, kept = size(disk["free"]), size(disk["reserve"])
+        sys.stdout.write(
+            f"downloads are paused: {free} of the disk are free, {kept} are kept for commits\n  → {HINT}\n"
+        )
     never = [name for name, source in found["sources"].items() if not source["last_pass_at"]]
     if never:
         sys.stdout.write(f"no pass has ended yet over {', '.join(never)}: syncd once\n")
