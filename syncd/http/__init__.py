@@ -1,4 +1,4 @@
-"""The daemon's own HTTP: health, readiness, metrics, the status as JSON, and a page for people. Read-only.
+"""The daemon's own HTTP: health, readiness, metrics, the status as JSON, a page for people, the tables. Read-only.
 
 It runs in a thread beside the loop and shares nothing with a pass but what is made for being looked at. Whoever
 comes through here sees no secret and no signed URL: neither ever gets into what is shown.
@@ -25,12 +25,14 @@ from syncd.errors import ConfigError, SyncdError
 from syncd.http.guard import Guard
 from syncd.http.metrics import Metrics
 from syncd.http.page import STATIC, page
+from syncd.http.warehouse import Warehouse
 from syncd.outlook import Lookout, Outlook
 from syncd.rights import usable
 from syncd.settings import host_of
 from syncd.show import jsoned
 from syncd.vitals import STALE_S, Vitals
 
+Answer = Callable[[Request], Response]
 log = structlog.get_logger()
 
 
@@ -64,7 +66,15 @@ def app(house: House, vitals: Vitals, metrics: Metrics, outlook: Callable[[], Ou
         body, kind = STATIC[request.url.path]
         return Response(body, media_type=kind)
 
-    answers = {"/": front, "/healthz": healthz, "/readyz": readyz, "/metrics": exposition, "/api/status": status}
+    warehouse = Warehouse(house.settings)
+    answers: dict[str, Answer] = {
+        "/": front,
+        "/healthz": healthz,
+        "/readyz": readyz,
+        "/metrics": exposition,
+        "/api/status": status,
+    }
+    answers |= {"/warehouse.duckdb": warehouse.catalogue, "/lake/{path:path}": warehouse.file}
     routes = [Route(path, answer) for path, answer in (answers | dict.fromkeys(STATIC, static)).items()]
     troubles: Any = {SyncdError: out_of_order, Exception: out_of_order}
     return Guard(Starlette(routes=routes, exception_handlers=troubles), house.settings.http)

@@ -28,7 +28,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from syncd.errors import ConfigError
-from syncd.settings.fields import Duration, Section, is_loopback
+from syncd.settings.fields import Duration, Section, is_loopback, safe_url
 from syncd.settings.telling import TellSettings
 from syncd.settings.vendors import KINDS, SourceSettings
 
@@ -73,6 +73,7 @@ class LakeSettings(Section):
 class HttpSettings(Section):
     token: SecretStr | None = Field(default=None, min_length=1)
     open: bool = False
+    url: Annotated[str, AfterValidator(safe_url)] = ""  # how others reach it; "": as they ask for it
     listen: Annotated[str, AfterValidator(listen_address)] = "127.0.0.1:8600"  # last: it looks at the two above
 
     @field_validator("listen")

@@ -72,7 +72,7 @@ class Lake:
     def scope(self, source: str, declared: Scope) -> Scope:
         """`declared`, with what loaded runs have taught. The next commit of this scope writes the declaration down."""
         self._declared[source, declared.name] = declared
-        published = self._generation()
+        published = self.stamp()
         if self._taught.get((source, declared.name), ("", declared))[0] != published:
             known = columns_of(self._read, source, declared.name)
             taught = replace(declared, columns=tuple(learned(known, declared.columns, ())))
@@ -162,6 +162,20 @@ class Lake:
         rows = self._rows(JOBS, "jobs")
         return [Job(**{"id" if name == "job" else name: value for name, value in row.items()}) for row in rows]
 
+    def stamp(self) -> object:
+        """Another value for each published catalogue, for it is a new file each time; None before the first."""
+        try:
+            found = (self.home / CATALOGUE).stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+    def write_abroad(self, root: str, to: Path) -> None:
+        """Write a catalogue for readers who see data_dir as `root`: a URL, or the path of another mount."""
+        from syncd.destinations.lake.abroad import write_abroad  # few need it
+
+        write_abroad(self.home, root, to)
+
     def record_jobs(self, source: str, jobs: Iterable[Job]) -> None:
         """Write down the jobs on offer. Publishes only when something about one is new: `seen_at` alone can wait."""
         known = set(self.jobs())
@@ -194,14 +208,6 @@ class Lake:
             catalogue.execute("DELETE FROM _syncd.published")
             row = {"generation": generation + 1, "published_at": utc(self._clock()), "root": str(self.home)}
             catalogue.insert("published", [row])
-
-    def _generation(self) -> object:
-        """Another value for each published catalogue: it is a new file each time."""
-        try:
-            found = (self.home / CATALOGUE).stat()
-        except FileNotFoundError:
-            return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
 
     def _is_published(self) -> bool:
         """False before the first start. ConfigError: there was a catalogue, for its lake is there."""

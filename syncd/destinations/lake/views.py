@@ -94,7 +94,7 @@ def files_sql(columns: Sequence[Column], layout: Sequence[Column], files: Sequen
         shown.append(f"{value} AS {quoted(column.name)}")
     shown += [quoted(name) for name in LINEAGE[:-1]]
     shown.append(f"{_loaded_at(files)} AS {quoted(LINEAGE[-1])}")
-    paths = ", ".join(text(f"{_unglobbed(root)}/{file.path}") for file in files)
+    paths = ", ".join(text(f"{unglobbed(root)}/{file.path}") for file in files)
     return (
         f"SELECT {', '.join(shown)} FROM read_parquet([{paths}], "
         "hive_partitioning = true, hive_types = {'_syncd_date': DATE}, union_by_name = false)"
@@ -124,7 +124,8 @@ def _micros(instant: datetime) -> int:
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
-def _unglobbed(root: str) -> str:
+def unglobbed(root: str) -> str:
+    """A path in which DuckDB finds no pattern."""
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in root)
 
 
@@ -241,5 +242,5 @@ def rejected_sql(paths: Sequence[str], root: str) -> str:
         return (
             f"SELECT {', '.join(f'CAST(NULL AS {kind}) AS {quoted(name)}' for name, kind in shape.items())} WHERE false"
         )
-    listed = ", ".join(text(f"{_unglobbed(root)}/{path}") for path in paths)
+    listed = ", ".join(text(f"{unglobbed(root)}/{path}") for path in paths)
     return f"SELECT {', '.join(map(quoted, shape))} FROM read_parquet([{listed}], hive_partitioning = false)"
