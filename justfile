@@ -7,12 +7,17 @@ export UV_PYTHON_DOWNLOADS := "never"
 compile := "uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header pyproject.toml"
 
 # lint, types, tests
-default: setup lint types test
+default: setup readers lint types test
 
 # everything that is needed, by its hash
 setup:
     @uv pip install --quiet --require-hashes --requirement requirements-dev.txt
     @uv pip install --quiet --no-deps --editable .
+
+# other DuckDBs, as analysts have them: what the tests open the warehouse with
+readers:
+    @for lock in tests/readers/*.txt; do folder="build/readers/$(basename "$lock" .txt)"; \
+        cmp --quiet "$lock" "$folder/lock" || { uv pip install --quiet --target "$folder" --require-hashes --requirement "$lock" && cp "$lock" "$folder/lock"; }; done
 
 lint:
     ruff format --check .
