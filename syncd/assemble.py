@@ -23,6 +23,7 @@ from syncd.errors import ConfigError, TryAgain
 from syncd.judge import Rules
 from syncd.landing import Landing
 from syncd.model import Source
+from syncd.publish import Publisher
 from syncd.retry import Patience, patient
 from syncd.rights import ours, usable
 from syncd.settings import Settings
@@ -48,6 +49,7 @@ class House:
     state: State
     lake: Lake
     mirrors: dict[str, Mirror]
+    publisher: Publisher
     stop: threading.Event
 
 
@@ -106,7 +108,7 @@ def open_house(
                 watch=watch,
                 stop=stop,
             )
-        yield House(settings, state, lake, mirrors, stop)
+        yield House(settings, state, lake, mirrors, Publisher(lake, settings.publish, stop), stop)
 
 
 @contextmanager

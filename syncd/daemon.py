@@ -47,7 +47,7 @@ class Daemon:
 
     def run(self, on_tick: Callable[[], None] = lambda: None) -> None:
         """Turn until a stop. ConfigError when every source refuses us at the start; bugs pass through."""
-        with ThreadPoolExecutor(len(self._house.mirrors) + ORDERS, thread_name_prefix="pass") as passes:
+        with ThreadPoolExecutor(len(self._house.mirrors) + ORDERS + 1, thread_name_prefix="pass") as passes:
             try:
                 while not self._house.stop.is_set():
                     self.tick(passes)
@@ -72,6 +72,7 @@ class Daemon:
             self._take_orders(passes)
         except TryAgain as error:  # a full disk, say: they stay in the state
             log.warning("orders_wait", error=str(error), hint=error.hint)
+        self._house.publisher.turn(passes, now)
         for name, due in self._due.items():
             if name not in self._running and (due is None or due <= now):
                 sweep = now - self._swept.get(name, datetime.min.replace(tzinfo=now.tzinfo)) >= SWEEP_EVERY
@@ -111,7 +112,7 @@ class Daemon:
 
 
 def once(house: House, wait_for: timedelta) -> list[Outcome]:
-    """One pass over every source, side by side; Stopped when we were asked to.
+    """One pass over every source, side by side, then what readers elsewhere see; Stopped when we were asked to.
 
     Exports that had to be asked for are waited for: each pass over their source is repeated for so long.
     """
@@ -122,7 +123,8 @@ def once(house: House, wait_for: timedelta) -> list[Outcome]:
             while wait(running, timeout=TICK_S, return_when=FIRST_COMPLETED).not_done:  # signals get in between
                 if any(future.done() and future.exception() for future in running):
                     break
-            return [future.result() for future in running]
+            outcomes = [future.result() for future in running]
+            return outcomes + [Outcome(trouble=trouble) for trouble in house.publisher()]
         except BaseException:
             house.stop.set()
             raise

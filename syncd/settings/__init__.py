@@ -29,6 +29,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from syncd.errors import ConfigError
 from syncd.settings.fields import Duration, Section, is_loopback, safe_url
+from syncd.settings.publishing import PublishSettings
 from syncd.settings.telling import TellSettings
 from syncd.settings.vendors import KINDS, SourceSettings
 
@@ -99,6 +100,7 @@ class Settings(BaseSettings):
     lake: LakeSettings = Field(default_factory=LakeSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
     tell: TellSettings = Field(default_factory=TellSettings)
+    publish: list[PublishSettings] = []
 
     @classmethod
     def settings_customise_sources(

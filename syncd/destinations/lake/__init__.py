@@ -170,11 +170,11 @@ class Lake:
             return None
         return found.st_ino, found.st_mtime_ns, found.st_size
 
-    def write_abroad(self, root: str, to: Path) -> None:
-        """Write a catalogue for readers who see data_dir as `root`: a URL, or the path of another mount."""
+    def write_abroad(self, root: str, to: Path) -> list[str]:
+        """Write a catalogue for readers who see data_dir as `root`, a URL or the path of another mount; its files."""
         from syncd.destinations.lake.abroad import write_abroad  # few need it
 
-        write_abroad(self.home, root, to)
+        return write_abroad(self.home, root, to)
 
     def record_jobs(self, source: str, jobs: Iterable[Job]) -> None:
         """Write down the jobs on offer. Publishes only when something about one is new: `seen_at` alone can wait."""

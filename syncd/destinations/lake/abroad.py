@@ -23,8 +23,10 @@ from syncd.destinations.lake.paths import CATALOGUE, LAKE
 from syncd.destinations.lake.views import text, unglobbed
 
 
-def write_abroad(home: Path, root: str, to: Path) -> None:
+def write_abroad(home: Path, root: str, to: Path) -> list[str]:
     """Write the catalogue of `home` to `to`, whole or not at all, for readers who see `home` as `root`.
+
+    The answer: the files that it names, from `home`.
 
     `root`: a URL, or a path as others see it (as `file://`, which DuckDB reads from 1.2 on).
     """
@@ -39,11 +41,12 @@ def write_abroad(home: Path, root: str, to: Path) -> None:
         with duckdb.connect(config={"temp_directory": ""}) as connection:
             connection.register_filesystem(Elsewhere(protocol, f"{root}/", home))
             connection.execute(f"ATTACH {text(str(aside))} AS warehouse ({STORAGE}); USE warehouse")
-            _move(connection, home, root, encoded if protocol in ("http", "https") else str)
+            named = _move(connection, home, root, encoded if protocol in ("http", "https") else str)
             connection.execute("CHECKPOINT warehouse")
         disk.sync(aside)
         aside.replace(to)
         disk.sync(to.parent)
+    return named
 
 
 def encoded(path: str) -> str:
@@ -51,18 +54,21 @@ def encoded(path: str) -> str:
     return quote(path, safe="/=~")
 
 
-def _move(connection: duckdb.DuckDBPyConnection, home: Path, root: str, spelled: Callable[[str], str]) -> None:
-    """Have every view that lists files list them under `root`."""
+def _move(connection: duckdb.DuckDBPyConnection, home: Path, root: str, spelled: Callable[[str], str]) -> list[str]:
+    """Have every view that lists files list them under `root`; the files, from `home`."""
     here = re.escape(text(f"{unglobbed(str(home))}/{LAKE}/")[1:-1])
-    named = re.compile(f"'{here}([^']*)'")
+    listed = re.compile(f"'{here}([^']*)'")
+    files: dict[str, None] = {}
     views = "SELECT sql FROM duckdb_views() WHERE database_name = 'warehouse' AND NOT internal"
     connection.execute("BEGIN")
     for (sql,) in connection.execute(views).fetchall():
-        moved, found = named.subn(lambda path: text(f"{root}/{LAKE}/{spelled(path[1])}"), sql)
+        files |= dict.fromkeys(f"{LAKE}/{path}" for path in listed.findall(sql))
+        moved, found = listed.subn(lambda path: text(f"{root}/{LAKE}/{spelled(path[1])}"), sql)
         if found:
             connection.execute(f"CREATE OR REPLACE{moved.removeprefix('CREATE')}")
     connection.execute("UPDATE _syncd.published SET root = ?", [root])
     connection.execute("COMMIT")
+    return list(files)
 
 
 class Elsewhere(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
