@@ -364,6 +364,24 @@ def probe(
     show.as_json(found) if as_json else as_text(found)
 
 
+@app.command(name="support-bundle")
+def support_bundle(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Option(help="Where the file is made.")] = Path(),
+    log: Annotated[
+        Path | None, typer.Option(help="Log lines to put in; - for standard input. Default: the journal's.")
+    ] = None,
+) -> None:
+    """What somebody who helps needs to see, in one file.
+
+    Without secrets, links or rows; look into it before you share it.
+    """
+    from syncd.bundle import write
+
+    path, pieces = write(folder, context.obj.settings, log)
+    typer.echo(f"{path}: {', '.join(pieces)}")
+
+
 def main() -> None:
     """Run the command; trouble is told in two lines on stderr, and the exit code is the contract's."""
     for number in (signal.SIGTERM, signal.SIGINT):
