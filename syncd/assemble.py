@@ -20,6 +20,7 @@ import structlog
 from syncd.commits import Commits
 from syncd.destinations.lake import Lake
 from syncd.errors import ConfigError, TryAgain
+from syncd.footing import firm
 from syncd.judge import Rules
 from syncd.landing import Landing
 from syncd.model import Source
@@ -34,7 +35,7 @@ from syncd.sync import Mirror, Watch
 log = structlog.get_logger()
 
 M_ARENA_MAX = -8  # of mallopt(3)
-LOCK, STATE, LANDING = "syncd.lock", "state.sqlite", "landing"
+LOCK, LANDING = "syncd.lock", "landing"
 
 
 class Busy(TryAgain):
@@ -84,10 +85,11 @@ def open_house(
         raise ConfigError("no source is configured", hint="add a [sources.NAME] section; see config/syncd.example.toml")
     with ExitStack() as closing:
         root = usable(settings.data_dir)
+        firm(root, usable(settings.state_path.parent, "state_dir"))
         closing.enter_context(locked(root / LOCK))
         lake = build_lake(settings)
         start(lake)
-        state = open_state(root / STATE)
+        state = open_state(settings.state_path)
         closing.callback(state.close)
         workers = closing.enter_context(ThreadPoolExecutor(settings.workers, thread_name_prefix="stage"))
         commits = Commits(lake)

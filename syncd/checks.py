@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from syncd.assemble import build_lake, build_source
 from syncd.errors import SyncdError
+from syncd.footing import firm
 from syncd.ledger import look, overlaps
 from syncd.model import NEVER, MustAsk, Part, Run, Source
 from syncd.retry import Patience, patient
@@ -53,7 +54,7 @@ def problems(settings: Settings) -> Iterator[Problem]:
     if not settings.sources:
         yield Problem("error", "no source is configured", "add a [sources.NAME] section", 2)
     try:
-        usable(settings.data_dir)
+        firm(usable(settings.data_dir), usable(settings.state_path.parent, "state_dir"))
         free = shutil.disk_usage(settings.data_dir).free
         if free < LITTLE:
             yield Problem("warning", f"{settings.data_dir}: only {free >> 20} MB free", "make room or move data_dir")

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import unquote, urlsplit
 
-from syncd.assemble import STATE
 from syncd.errors import ConfigError, SyncdError, TryAgain
 from syncd.fetch import make_folder, room_for, sync_folder
 from syncd.names import file_name
@@ -51,7 +50,7 @@ def waiting_for(settings: Settings, source: str, run: str) -> Noted:
     """The request that the files are for: by its run, by the vendor's own job id, or by its job when one waits."""
     if source not in settings.sources:
         raise ConfigError(f"there is no source {source!r}", hint=f"one of: {', '.join(settings.sources)}")
-    state = read_state(settings.data_dir / STATE)
+    state = read_state(settings.state_path)
     noted = state.requests.of(source) if state else []
     id = run.removeprefix(f"{source}/")
     for those in (

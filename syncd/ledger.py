@@ -55,7 +55,7 @@ class Seen:
 def look(settings: Settings) -> Seen:
     """Read the catalogue and the state, without the lock."""
     lake = Lake(readable(settings.data_dir), keep_superseded=settings.lake.keep_superseded)
-    return look_at(lake, read_state(settings.data_dir / "state.sqlite"), settings.sources)
+    return look_at(lake, read_state(settings.state_path), settings.sources)
 
 
 def look_at(lake: Lake, state: State | None, configured: Container[str]) -> Seen:

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from syncd.asking import anew
-from syncd.assemble import LANDING, STATE, House
+from syncd.assemble import LANDING, House
 from syncd.commits import tell
 from syncd.errors import BadRun, ConfigError, SyncdError, TryAgain
 from syncd.handover import INGEST, ingest
@@ -62,7 +62,7 @@ def orders_for(settings: Settings, verb: str, names: Iterable[str], **details: A
 
 def leave(settings: Settings, orders: Iterable[Order]) -> None:
     """Leave the orders for the daemon."""
-    state = open_state(settings.data_dir / STATE)
+    state = open_state(settings.state_path)
     for order in orders:
         state.leave(order)
     state.close()

@@ -129,7 +129,8 @@ class Lookout:
     def _stamps(self) -> object:
         """Another value when the catalogue or the state has changed."""
         root = self._house.settings.data_dir
-        return tuple(stamp(root / name) for name in ("warehouse.duckdb", "state.sqlite", "state.sqlite-wal"))
+        state = self._house.settings.state_path
+        return tuple(map(stamp, (root / "warehouse.duckdb", state, state.with_name(f"{state.name}-wal"))))
 
     def _disk(self) -> Disk:
         root = self._house.settings.data_dir

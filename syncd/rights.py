@@ -11,10 +11,10 @@ from syncd.errors import ConfigError
 from syncd.fetch import room_for
 
 
-def usable(root: Path) -> Path:
-    """`root`, made where it is missing; ConfigError when syncd can't write there."""
+def usable(root: Path, key: str = "data_dir") -> Path:
+    """`root`, made where it is missing; ConfigError when syncd can't write there. `key`: which setting names it."""
     probe = root / ".syncd-probe"
-    with ours(root):
+    with ours(root, key):
         root.mkdir(parents=True, exist_ok=True)
         try:
             probe.write_bytes(bytes(4096))
@@ -24,18 +24,18 @@ def usable(root: Path) -> Path:
 
 
 @contextmanager
-def ours(root: Path) -> Iterator[None]:
+def ours(root: Path, key: str = "data_dir") -> Iterator[None]:
     """What the disk refuses inside, as what to do about it."""
     try:
-        with room_for(f"data_dir {root}", root):
+        with room_for(f"{key} {root}", root):
             yield
     except (FileExistsError, NotADirectoryError) as error:
-        raise ConfigError(f"data_dir {root} is no folder", hint="name another one under data_dir") from error
+        raise ConfigError(f"{key} {root} is no folder", hint=f"name another one under {key}") from error
     except OSError as error:
         denied = isinstance(error, PermissionError)
         ownership = f"chown it, and all that is in it, to the user that runs syncd: {user()}"
-        hint = ownership if denied else "is its disk mounted, and writable? or name another folder under data_dir"
-        raise ConfigError(f"data_dir {root} can't be used: {error.filename}: {error.strerror}", hint=hint) from error
+        hint = ownership if denied else f"is its disk mounted, and writable? or name another folder under {key}"
+        raise ConfigError(f"{key} {root} can't be used: {error.filename}: {error.strerror}", hint=hint) from error
 
 
 def readable(root: Path) -> Path:

@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import DatabaseError
 
-from syncd.assemble import LANDING, STATE, House
+from syncd.assemble import LANDING, House
 from syncd.commits import tell
 from syncd.destinations.lake import Lake
 from syncd.destinations.lake.catalogue import REPAIR
@@ -100,11 +100,12 @@ def noted(settings: Settings, landing: Landing, ledger: Published, unnamed: Iter
     """Files and landed runs that nobody knows of."""
     state: State | None = None
     try:
-        state = read_state(settings.data_dir / STATE)
+        state = read_state(settings.state_path)
         underway = {path for source in settings.sources for path in paths(state.staged(source) if state else ())}
         in_flight = names_in_flight(state) if state else set()
     except DatabaseError as error:
-        yield f"{STATE} can't be read ({error.orig}); it is put aside at the next start, and nothing is lost with it"
+        told = "it is put aside at the next start, and nothing is lost with it"
+        yield f"state.sqlite can't be read ({error.orig}); {told}"
         underway, in_flight = set(), set()
     finally:
         if state:
@@ -163,7 +164,7 @@ def rebuilt(settings: Settings, verdict: Verdict, read: Read = lambda size: None
         except ConfigError as error:
             lost = str(error)
         if lost:
-            landing, state = Landing(settings.data_dir / LANDING), open_state(settings.data_dir / STATE)
+            landing, state = Landing(settings.data_dir / LANDING), open_state(settings.state_path)
             try:
                 in_flight = {name for name in names_in_flight(state) if has_landed(landing, *name.split("/", 1))}
             finally:

@@ -91,6 +91,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SYNCD_", env_nested_delimiter="__", extra="forbid", frozen=True)
 
     data_dir: Path = Path("/var/lib/syncd")
+    state_dir: Path | None = None  # for state.sqlite, which may be lost; default: data_dir
     workers: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
     retry_for: Duration = timedelta(minutes=2)
     secrets_dir: Path | None = None
@@ -101,6 +102,11 @@ class Settings(BaseSettings):
     http: HttpSettings = Field(default_factory=HttpSettings)
     tell: TellSettings = Field(default_factory=TellSettings)
     publish: list[PublishSettings] = []
+
+    @property
+    def state_path(self) -> Path:
+        """Where the state lies."""
+        return (self.state_dir or self.data_dir) / "state.sqlite"
 
     @classmethod
     def settings_customise_sources(
