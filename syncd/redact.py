@@ -24,6 +24,9 @@ def redacted(settings: Settings) -> dict[str, Any]:
             is_open = key == "kind" or key.endswith("_url") or isinstance(value, int | float | bool) or value is None
             if (not is_open and key not in ("poll_interval",)) or key.endswith("_id"):
                 section[key] = value and HIDDEN
+    for section in shown["publish"]:
+        section["root"] = section["root"].partition("://")[0] + "://***" if "://" in section["root"] else HIDDEN
+        section["name"] = HIDDEN
     command = shown["tell"]["loaded_command"]
     shown["tell"]["loaded_command"] = [*map(Path, command[:1]), *(HIDDEN for _ in command[1:])]
     open_to_all: dict[str, Any] = plain(shown)
