@@ -102,7 +102,12 @@ def open_house(
                 destination=lake,
                 state=state,
                 landing=Landing(root / LANDING),
-                rules=Rules(settings.parse.max_rejected, settings.parse.schema_ == "freeze", settings.landing.keep),
+                rules=Rules(
+                    settings.parse.max_rejected,
+                    settings.parse.schema_ == "freeze",
+                    settings.landing.keep,
+                    settings.landing.cap,
+                ),
                 patience=patience,
                 fetchers=closing.enter_context(fetchers),
                 workers=workers,

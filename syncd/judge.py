@@ -18,6 +18,7 @@ class Rules:
     max_rejected: float = 0.001
     freeze: bool = False
     keep_landed: timedelta = timedelta(days=30)
+    cap_landed: int | None = None  # bytes
 
 
 def judge(

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 
 from syncd.fetch import land, landed, room_for, sync_folder
-from syncd.model import Landed, Part, Run, Source
+from syncd.model import NEVER, Landed, Part, Run, Source
 from syncd.names import file_name
 from syncd.reserve import Reserve
 
@@ -125,12 +126,43 @@ class Landing:
             if old and folder.name not in stay:
                 shutil.rmtree(folder, ignore_errors=True)
 
+    def shrink(self, cap: int, needed: Iterable[tuple[str, str]], now: datetime) -> int:
+        """Remove the oldest kept runs until all sources together have at most `cap` bytes; how many bytes went.
+
+        What the vendor no longer has goes last, and runs in `needed` (source and id) stay.
+        """
+        stay = {(source, file_name(run)) for source, run in needed}
+        kept = [kept_run(folder, self._noted(folder)) for folder in self.root.glob("*/*") if folder.is_dir()]
+        kept.sort(key=lambda one: (one.expires_at <= now, one.landed_at))
+        excess = over = sum(one.bytes for one in kept) - cap
+        for one in kept:
+            if over <= 0:
+                break
+            if (one.folder.parent.name, one.folder.name) not in stay:
+                shutil.rmtree(one.folder, ignore_errors=True)
+                over -= one.bytes
+        return max(0, excess) - max(0, over)
+
     def _folder(self, run: Run) -> Path:
         return self.root / run.source / file_name(run.id)
 
     def _folders(self, source: str) -> Iterator[Path]:
         root = self.root / source
         return (path for path in root.iterdir() if path.is_dir()) if root.is_dir() else iter(())
+
+
+class Kept(NamedTuple):
+    """What is kept of a run."""
+
+    folder: Path
+    bytes: int
+    landed_at: float
+    expires_at: datetime  # at the vendor
+
+
+def kept_run(folder: Path, run: Run | None) -> Kept:
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    return Kept(folder, size, folder.stat().st_mtime, run.expires_at if run else NEVER)
 
 
 def read(path: str) -> Iterator[bytes]:

@@ -167,8 +167,9 @@ def one_pass(mirror: Mirror, *, sweep: bool) -> Outcome:
             live = [each.run for each in todo if isinstance(each, Load)]
             outcome.ends += lanes.map(partial(bring_home, mirror), live)
         outcome.ends += give_up(mirror, [each.run for each in todo if isinstance(each, Expire)])
-        tidy(mirror, sweep=sweep)
+        tidy(mirror)
         if sweep or is_due(mirror.state, name, mirror.clock()):
+            tidy_landing(mirror)
             ask_why(mirror.source, mirror.destination, mirror.state, jobs, mirror.clock())
     except (ConfigError, TryAgain) as error:
         outcome.trouble = error
@@ -422,14 +423,20 @@ def expire(mirror: Mirror, run: Run) -> End:
     return End(run, "expired", error if seen_alive else None)
 
 
-def tidy(mirror: Mirror, *, sweep: bool) -> None:
-    """Remove what no run needs: old landed bytes, files of superseded runs, what torn stagings left."""
-    name, now = mirror.source.name, mirror.clock()
-    in_flight = [row["run"] for row in mirror.state.runs(name) if row["state"] != EXPIRED]
-    mirror.landing.sweep(name, mirror.rules.keep_landed, in_flight, now)
-    mirror.destination.sweep(name, now, mirror.state.staged(name))
-    if sweep:
-        mirror.source.clear(mirror.destination.loaded(name), now - mirror.rules.keep_landed)
+def tidy(mirror: Mirror) -> None:
+    """Remove what no reader and no run needs of the lake: files of superseded runs, what torn stagings left."""
+    name = mirror.source.name
+    mirror.destination.sweep(name, mirror.clock(), mirror.state.staged(name))
+
+
+def tidy_landing(mirror: Mirror) -> None:
+    """Remove landed bytes that are old or too many, here and where the vendor put them for us."""
+    name, now, rules = mirror.source.name, mirror.clock(), mirror.rules
+    in_flight = [(row["source"], row["run"]) for row in mirror.state.runs() if row["state"] != EXPIRED]
+    mirror.landing.sweep(name, rules.keep_landed, [run for source, run in in_flight if source == name], now)
+    if rules.cap_landed is not None and (freed := mirror.landing.shrink(rules.cap_landed, in_flight, now)):
+        log.info("landing_shrunk", source=name, bytes=freed)
+    mirror.source.clear(mirror.destination.loaded(name), now - rules.keep_landed)
 
 
 def each_done(executor: Executor, action: Callable[[T], None], over: Iterable[T]) -> None:

@@ -28,7 +28,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from syncd.errors import ConfigError
-from syncd.settings.fields import Duration, Section, is_loopback, safe_url
+from syncd.settings.fields import Duration, Section, Size, is_loopback, safe_url
 from syncd.settings.publishing import PublishSettings
 from syncd.settings.telling import TellSettings
 from syncd.settings.vendors import KINDS, SourceSettings
@@ -65,6 +65,7 @@ class ParseSettings(Section):
 
 class LandingSettings(Section):
     keep: Duration = timedelta(days=30)
+    cap: Size | None = None  # bytes of kept originals, of all sources together
 
 
 class LakeSettings(Section):

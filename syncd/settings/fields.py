@@ -27,6 +27,16 @@ def duration(value: object) -> timedelta:
         raise ValueError("too long: write at most a few thousand years") from error
 
 
+def size(value: object) -> int:
+    """`"500MB"`, `"2TB"` in bytes; ValueError for anything without a unit."""
+    if isinstance(value, int):
+        return value
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMGT])B", str(value))
+    if not found:
+        raise ValueError('write a number with its unit: "500MB", "200GB", "2TB"')
+    return int(float(found[1]) * 1000 ** ("kMGT".index(found[2]) + 1))
+
+
 def positive(value: timedelta) -> timedelta:
     if value <= timedelta(0):
         raise ValueError("must be longer than nothing")
@@ -61,6 +71,7 @@ def job_ids(value: object) -> object:
 
 
 Duration = Annotated[timedelta, BeforeValidator(duration)]
+Size = Annotated[int, BeforeValidator(size)]
 Interval = Annotated[Duration, AfterValidator(positive)]
 
 
