@@ -84,7 +84,7 @@ def pieces_of(settings: Settings, refused: str, now: datetime, log: Path | None)
         "status.json": lambda: json_of(free(standing(settings, now))),
         "gaps.json": lambda: json_of(free([asdict(gap) for gap in ledger.gaps(ledger.look(settings), now)])),
         "runs.json": lambda: json_of(free(youngest(ledger.look(settings).runs))),
-        "state.sql": lambda: "\n".join(state(settings.data_dir / "state.sqlite")),
+        "state.sql": lambda: "\n".join(state(settings.state_path)),
         "catalogue.json": lambda: json_of(catalogue(settings.data_dir / "warehouse.duckdb")),
         "data_dir.json": lambda: json_of(folders(settings.data_dir)),
         "metrics.txt": lambda: metrics(settings),
