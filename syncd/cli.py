@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -68,6 +69,7 @@ def syncd(
     log_format: Annotated[LogFormat | None, typer.Option(help="Log lines for machines or for people.")] = None,
 ) -> None:
     """Mirrors raw-data exports into tables that plain DuckDB can query."""
+    keep_to_ourselves()
     context.obj = Globals(config, data_dir, log_format)
 
 
@@ -393,6 +395,13 @@ def main() -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(141)  # the reader of our answer has left
+
+
+def keep_to_ourselves() -> None:
+    """Files 0600, folders 0700, unless the umask already says who may read: with 027 the group may."""
+    chosen = os.umask(0o077)
+    if chosen & 0o007 == 0o007:
+        os.umask(chosen)
 
 
 def leave(number: int, _frame: FrameType | None) -> None:

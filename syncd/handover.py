@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import IO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from syncd.errors import ConfigError, SyncdError, TryAgain
 from syncd.fetch import make_folder, room_for, sync_folder
@@ -92,7 +92,7 @@ def unzipped(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) ->
 
 def named(given: str, folder: Path) -> str:
     """A name for the copy: the file's own, told apart from those that are there."""
-    path = unquote(urlsplit(given).path) if "://" in given else given
+    path = unquote(given.partition("?")[0]) if "://" in given else given
     own = file_name(Path(path).name or "file")[-NAMES_KEPT:]
     taken = {path.name for path in folder.iterdir()}
     return next(name for name in (own, *(f"{number}-{own}" for number in range(2, 10_000))) if name not in taken)
@@ -119,9 +119,11 @@ def download(url: str, path: Path) -> None:
     """The bytes behind a link, without a credential of ours; the link is never shown. TryAgain; SyncdError: refused."""
     import httpx
 
-    where = urlsplit(url).hostname
     try:
-        safe_url(url)
+        where = httpx.URL(safe_url(url)).host
+    except (ValueError, httpx.InvalidURL) as error:
+        raise ConfigError(f"this is no link: {error}", hint="give the whole link, or a file") from None
+    try:
         with httpx.stream("GET", url, follow_redirects=True, timeout=60) as answer, path.open("wb") as out:
             if answer.status_code >= 500 or answer.status_code == 429:
                 raise TryAgain(f"{where} answered {answer.status_code}", hint="try it again later")
@@ -134,8 +136,6 @@ def download(url: str, path: Path) -> None:
             promised = answer.headers.get("content-length")
             if promised and int(promised) != out.tell():
                 raise TryAgain(f"{where}: {out.tell()} bytes came, but {promised} were promised")
-    except ValueError as error:
-        raise ConfigError(f"the URL on {where}: {error}", hint="give the whole link, or a file") from error
     except httpx.HTTPError as error:
         raise TryAgain(f"{where}: {type(error).__name__}", hint="is the network well? try it again") from error
 

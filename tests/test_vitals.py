@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json  # noqa: TID251  # log lines as any reader takes them
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -130,3 +131,16 @@ def test_the_unit_verifies_without_a_word_and_is_tight() -> None:
         check=False,
     )
     assert judged.returncode == 0, judged.stdout[-300:]
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd here")
+def test_what_the_unit_leaves_open_stands_in_the_docs() -> None:
+    judge = ["systemd-analyze", "security", "--offline=yes"]
+    told = subprocess.run([*judge, "--json=short", str(UNIT)], capture_output=True, text=True, check=False).stdout
+    left = {each["name"]: each["exposure"] for each in json.loads(told) if each["set"] is False and each["exposure"]}
+    page = (UNIT.parent.parent.parent / "docs/security.md").read_text()
+    rows = re.findall(r"^\| `(\S+)` \| ([0-9][.][0-9]+) \|", page, re.M)
+    assert {name.replace("\\|", "|"): exposure for name, exposure in rows} == left
+    said = subprocess.run([*judge, str(UNIT)], capture_output=True, text=True, check=False).stdout
+    (score,) = re.findall(r"exposure level for syncd.service: ([0-9.]+)", said)
+    assert f"**{score}**" in page

@@ -102,8 +102,7 @@ def told_apart(run: Run, files: Sequence[RunFile]) -> dict[str, RunFile]:
     """Files by part id. The same file listed twice is one; two files of one id are BadRun, for neither may be lost."""
     found: dict[str, RunFile] = {}
     for one in files:
-        path = urlsplit(one.url).path if one.url else ""
-        name = one.id or path
+        name = one.id or place(one.url)[1]
         if not one.url:
             raise TryAgain(f"run {run.id}, part {name or '?'}: no link yet", hint="it goes on by itself")
         if name in found and place(found[name].url) != place(one.url):
@@ -116,6 +115,9 @@ def told_apart(run: Run, files: Sequence[RunFile]) -> dict[str, RunFile]:
 
 
 def place(url: str) -> tuple[str, str]:
-    """Where a link leads, whatever its signature."""
-    parts = urlsplit(url)
+    """Where a link leads, whatever its signature; one that is no URL is refused when it is opened."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "", url.partition("?")[0]
     return parts.netloc, parts.path

@@ -1,0 +1,187 @@
+"""Secrets and signed links are planted wherever syncd learns of one; then everything that it leaves behind is searched.
+
+The vendor here is a parrot: it repeats every secret in each refusal, as error pages do that print the request.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import duckdb
+import orjson
+import pytest
+
+from tests.home import Home, quoted
+from tests.plain_vendor import Answer, Export, Vendor, lines, serving
+from tests.test_http import daemon, until
+
+SECRET, BEARER, SIGNED = "planted-client-5f1e7a", "planted-bearer-c0ffee", "planted-signature-9d2b44"
+TOKEN, HOOK, BEAT, AUTHORIZATION = "planted-token-71ab", "planted-hook-3c3c", "planted-beat-8e8e", "planted-dbt-2d2d"
+PLANTED = (SECRET, BEARER, SIGNED, TOKEN, HOOK, BEAT, AUTHORIZATION)
+QUERY = f"X-Amz-Credential={SIGNED}&signature={SIGNED}"
+PARROT = f"Bearer {BEARER} of client_secret {SECRET} at https://bucket.test/part?{QUERY}; GET /part?{QUERY}"
+
+
+class Parrot(Vendor):
+    """`refuses`: the token, or the lists; else only single runs and files are in trouble."""
+
+    def __init__(self, refuses: str = "", status: int = 200) -> None:
+        super().__init__()
+        self.refuses, self.status = refuses, status
+        self.links: dict[int | str, str] = {}  # by run, in place of those that work
+
+    def settings(self) -> dict[str, Any]:
+        return super().settings() | {"client_secret": SECRET, "poll_interval": "1s"}
+
+    def answer(self, path: str) -> Answer:
+        is_token = path == "/v1/oauth/token"
+        if self.refuses == ("token" if is_token else "lists"):
+            return squawk(self.status, PARROT.replace(BEARER, "…") if is_token else PARROT)  # it had no token yet
+        if is_token:
+            return 200, orjson.dumps({"access_token": BEARER, "expires_in": 3600, "endpoint": self.url})
+        return super().answer(path)
+
+    def _files(self, run: Export) -> list[dict[str, Any]]:
+        files = super()._files(run)
+        return [file | {"url": f"{self.links.get(run.id, file['url'])}?{QUERY}"} for file in files]
+
+
+def squawk(status: int, text: str = PARROT) -> Answer:
+    return status, orjson.dumps({"success": False, "errorCode": "NO", "errorMessage": text, "error": text})
+
+
+def troubled() -> Parrot:
+    """One good run, and each way in which a run or its files can fail."""
+    vendor = Parrot()
+    vendor.runs = [Export(number, [lines(3)], days_ago=number) for number in range(1, 9)]
+    vendor.links = {
+        2: "http://bucket.test/part",  # plain http
+        3: "https://[bucket/part",
+        4: "http://127.0.0.1:1/part",  # nobody is there
+        5: "ftp://bucket.test/part",
+    }
+    for run, bent in zip(vendor.runs[5:], (squawk(403), squawk(500), (200, b"\x1f\x8b rubbish")), strict=True):
+        run.body = lambda _part, bent=bent: bent  # type: ignore[misc]
+    vendor.runs.append(Export(9, [lines(1)], days_ago=9, detail=lambda: squawk(403)))
+    return vendor
+
+
+def forms(secret: str) -> set[bytes]:
+    """A secret as it is, and as Basic authorization would hide it, wherever in it the secret begins."""
+    shifted = [base64.b64encode(b"\0" * shift + secret.encode())[4:-4] for shift in range(3)]
+    return {secret.encode(), *shifted}
+
+
+def assert_clean(where: str, seen: bytes | str) -> None:
+    raw = seen.encode() if isinstance(seen, str) else seen
+    for secret in PLANTED:
+        for form in forms(secret):
+            at = raw.find(form)
+            assert at < 0, f"{where}: {raw[max(0, at - 200) : at + 60]!r}"
+
+
+def left_in(folder: Path) -> Iterator[tuple[str, bytes | str]]:
+    """Every byte below, and what databases and packed files say when they are opened."""
+    for path in sorted(folder.rglob("*")):
+        yield str(path), str(path)
+        if path.is_file():
+            yield str(path), path.read_bytes()
+        if path.suffix == ".parquet":
+            yield str(path), repr(duckdb.sql(f"SELECT * FROM '{path}'").fetchall())
+            yield str(path), repr(duckdb.sql(f"SELECT * FROM parquet_kv_metadata('{path}')").fetchall())
+        if path.suffix == ".sqlite":
+            with sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True) as state:
+                yield str(path), "\n".join(state.iterdump())
+            state.close()
+    with duckdb.connect(str(folder / "warehouse.duckdb"), read_only=True) as warehouse:
+        tables = "SELECT table_schema, table_name FROM information_schema.tables"
+        for schema, table in warehouse.execute(tables).fetchall():
+            rows = warehouse.execute(f"SELECT * FROM {quoted(schema)}.{quoted(table)}").fetchall()
+            yield f"{schema}.{table}", repr(rows)
+        yield "views", repr(warehouse.execute("SELECT sql FROM duckdb_views()").fetchall())
+
+
+COMMANDS = [
+    *(["status"], ["status", "--json"], ["runs"], ["runs", "--json"], ["gaps"], ["gaps", "--json"]),
+    *(["retry", "fine/7-2"], ["replay", "fine/7-1"], ["verify"], ["verify", "--json"], ["once", "--dry-run"]),
+    ["query", "SELECT * FROM _syncd.runs"],
+    ["ingest", "fine", "7-2", f"http://127.0.0.1:1/part?{QUERY}"],
+]
+
+
+def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    out, err = process.communicate(timeout=120)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def test_what_is_planted_is_found_nowhere(tmp_path: Path) -> None:
+    vendors = {
+        "fine": troubled(),
+        "refused": Parrot("token", 401),
+        "down": Parrot("token", 500),
+        "forbidden": Parrot("lists", 403),
+        "busy": Parrot("lists", 503),
+    }
+    with ExitStack() as serve:
+        sources = {name: serve.enter_context(serving(vendor)).settings() for name, vendor in vendors.items()}
+        nobody = "http://127.0.0.1:1"
+        tell = {"trouble_url": f"{nobody}/{HOOK}", "heartbeat_url": f"{nobody}/ping?key={BEAT}"}
+        tell |= {"loaded_url": f"{nobody}/{HOOK}", "loaded_authorization": f"Bearer {AUTHORIZATION}"}
+        http = {"listen": "127.0.0.1:0", "token": TOKEN}
+        home = Home(tmp_path / "home", sources, retry_for="1s", http=http, tell=tell)
+        first = home.run("--log-format", "console", "once")
+        assert first.returncode == 2, first.stderr
+        with daemon(home, Authorization=f"Bearer {TOKEN}") as syncd:
+            beside = [home.start(*command) for command in COMMANDS]
+            patient = ("down", "busy")  # `check` would give each of these 15 s
+            beside += [Home(tmp_path, {name: sources[name] for name in sources.keys() - patient}).start("check")]
+            until(lambda: syncd.told("daemon_ready"))
+            for path in ("/", "/healthz", "/readyz", "/metrics", "/api/status", "/nowhere", f"/?{QUERY}"):
+                for headers in ({}, {"Authorization": "Bearer wrong"}):
+                    answer = syncd.client.get(path, headers=headers)
+                    assert_clean(path, f"{answer.headers}\n{answer.text}")
+            assert "fine/7-1" in syncd.client.get("/").text
+            said = [first, *map(ended, beside)]
+        assert_clean("the daemon's log", "".join(syncd.log))
+    for each in said:
+        assert "Traceback" not in each.stderr
+        assert_clean(str(each.args), f"{each.stdout}\n{each.stderr}")
+    assert {f"7-{number}" for number in range(2, 10)} <= set(re.findall(r"7-\d", first.stderr)), "each trouble was met"
+    for where, seen in left_in(home.data_dir):
+        assert_clean(where, seen)
+
+
+def test_a_secret_that_is_there_would_be_found(tmp_path: Path) -> None:
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as warehouse:
+        warehouse.execute(f"CREATE TABLE t AS SELECT '{BEARER}' AS a")
+    duckdb.sql(f"COPY (SELECT repeat('x', 99) || '{SECRET}' AS a) TO '{tmp_path}/a.parquet' (COMPRESSION zstd)")
+    basic = base64.b64encode(f"any:{TOKEN}".encode())
+    for where, seen in [*left_in(tmp_path), ("header", basic)]:
+        if where.endswith(("main.t", "header")) or (where.endswith(".parquet") and "xxx" in str(seen)):
+            with pytest.raises(AssertionError, match=r"planted|xx|YW55"):
+                assert_clean(where, seen)
+
+
+@pytest.mark.parametrize(("umask", "group"), [(0o022, 0), (0o002, 0), (0o077, 0), (0o027, 0o050)])
+def test_what_syncd_writes_is_nobody_else_s(tmp_path: Path, umask: int, group: int) -> None:
+    vendor = troubled()
+    with serving(vendor):
+        home = Home(tmp_path / "home", {"fine": vendor.settings()}, retry_for="0s")
+        command = [sys.executable, "-m", "syncd", "--config", str(home.config), "once"]
+        subprocess.run(command, capture_output=True, umask=umask, timeout=120, check=False)
+    seen = {path: path.stat().st_mode & 0o777 for path in [home.data_dir, *home.data_dir.rglob("*")]}
+    assert len(seen) > 10
+    for path, mode in seen.items():
+        assert mode & ~group in ((0o700,) if path.is_dir() else (0o600,)), f"{path}: {mode:o}"
+    if group:
+        readable = [home.data_dir / name for name in ("", "warehouse.duckdb", "lake")]
+        assert all(seen[path if path != home.data_dir / "" else home.data_dir] & 0o040 for path in readable)
