@@ -30,6 +30,7 @@ from syncd.errors import ConfigError, SyncdError
 from syncd.redact import HIDDEN, cover, redacted
 from syncd.reserve import room
 from syncd.settings import Settings
+from syncd.volume import volume
 
 RUNS, LINES = 500, 2000  # most, the youngest
 LOOSE = {"error", "hint", "detail"}  # keys of texts that may quote
@@ -152,7 +153,9 @@ def checked(settings: Settings) -> Iterator[str]:
 
 def standing(settings: Settings, now: datetime) -> dict[str, Any]:
     """What `syncd status --json` says."""
-    return ledger.status(ledger.look(settings), settings.sources, now, room(settings.data_dir))
+    seen, disk = ledger.look(settings), room(settings.data_dir)
+    pace = volume(seen.runs, seen.stored, settings.landing, disk.free, now)
+    return ledger.status(seen, settings.sources, now, disk, pace)
 
 
 def youngest(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -18,8 +18,11 @@ from syncd.rights import usable
 from syncd.settings import Settings
 from syncd.state import EXPIRED, SET_ASIDE
 from syncd.sync import Load, plan
+from syncd.volume import volume
 
 LITTLE = 1 << 30  # bytes free below which a warning is due
+SOON_FULL = 30  # days
+MORE_ROOM = "make room or move data_dir; landing.keep and landing.cap say how much of the originals stays"
 PATIENCE = timedelta(seconds=15)  # a check is run by a person who waits
 
 
@@ -56,9 +59,15 @@ def problems(settings: Settings) -> Iterator[Problem]:
     try:
         firm(usable(settings.data_dir), usable(settings.state_path.parent, "state_dir"))
         free = shutil.disk_usage(settings.data_dir).free
+        seen = look(settings)
+        pace = volume(seen.runs, seen.stored, settings.landing, free, datetime.now(UTC))
+        if pace.days_left is not None and pace.days_left < SOON_FULL:
+            yield Problem(
+                "warning", f"{settings.data_dir}: {pace.days_left:.0f} days left at last week's pace", MORE_ROOM
+            )
         if free < LITTLE:
-            yield Problem("warning", f"{settings.data_dir}: only {free >> 20} MB free", "make room or move data_dir")
-        yield from shadowed(look(settings).runs)
+            yield Problem("warning", f"{settings.data_dir}: only {free >> 20} MB free", MORE_ROOM)
+        yield from shadowed(seen.runs)
     except SyncdError as error:
         yield Problem("error", str(error), error.hint, error.exit_code)
     for name, section in settings.sources.items():

@@ -147,10 +147,13 @@ def status(
     """
     from syncd import ledger, show
     from syncd.reserve import room
+    from syncd.volume import volume
 
     settings = context.obj.settings()
     seen = ledger.look(settings)
-    found = ledger.status(seen, settings.sources, datetime.now(UTC), room(settings.data_dir))
+    now, disk = datetime.now(UTC), room(settings.data_dir)
+    pace = volume(seen.runs, seen.stored, settings.landing, disk.free, now)
+    found = ledger.status(seen, settings.sources, now, disk, pace)
     if as_json:
         show.as_json(found)
     else:

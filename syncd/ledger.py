@@ -15,6 +15,7 @@ from syncd.reserve import Room
 from syncd.rights import readable
 from syncd.settings import Settings
 from syncd.state import EXPIRED, SET_ASIDE, Noted, State, read_state
+from syncd.volume import WEEK, Volume
 
 STATES = ("asked", "waiting", "found", "staging", "loaded", "superseded", "expired", "set_aside")
 KEYS = (
@@ -50,6 +51,7 @@ class Seen:
     jobs: list[Job]  # those that the vendor lists no more in the state GONE
     fuller: list[tuple[str, str]] = field(default_factory=list)  # superseded by fewer rows: source and run
     failures: Mapping[Key, Sequence[Failure]] = field(default_factory=dict)  # at the vendor, by source and job
+    stored: int = 0  # bytes of the Parquet files of the last week's runs
 
 
 def look(settings: Settings) -> Seen:
@@ -70,7 +72,8 @@ def look_at(lake: Lake, state: State | None, configured: Container[str]) -> Seen
     gone = {key for key, note in noted.items() if not note.is_listed or key[0] not in configured}
     jobs = [replace(job, state=GONE) if (job.source, job.id) in gone else job for job in lake.jobs()]
     failures = {key: note.failures for key, note in noted.items()}
-    return Seen(ordered, state.passes() if state else {}, jobs, lake.fuller(), failures)
+    stored = lake.stored(datetime.now(UTC) - WEEK)
+    return Seen(ordered, state.passes() if state else {}, jobs, lake.fuller(), failures, stored)
 
 
 def gaps(seen: Seen, now: datetime) -> list[Gap]:
@@ -92,7 +95,7 @@ def overlaps(jobs: Iterable[Job]) -> list[str]:
     ]
 
 
-def status(seen: Seen, names: Iterable[str], now: datetime, disk: Room) -> dict[str, Any]:
+def status(seen: Seen, names: Iterable[str], now: datetime, disk: Room, volume: Volume) -> dict[str, Any]:
     """The answer of `syncd status --json`: `ok` is False when a source is in trouble, a run set aside or lost, or
     downloads wait for room on the disk."""
     runs, passes = seen.runs, seen.passes
@@ -114,7 +117,7 @@ def status(seen: Seen, names: Iterable[str], now: datetime, disk: Room) -> dict[
     wrong = any(run["state"] == SET_ASIDE or is_lost(run) for run in runs)
     wrong = wrong or disk.is_short or any(one["error"] for one in sources.values())
     room = {"free": disk.free, "reserve": disk.reserve, "downloads_paused": disk.is_short}
-    return {"ok": not wrong, "sources": sources, "disk": room}
+    return {"ok": not wrong, "sources": sources, "disk": room | volume.as_answer()}
 
 
 def freshness(runs: Iterable[Mapping[str, Any]], scope: str, now: datetime) -> dict[str, Any]:

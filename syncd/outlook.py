@@ -22,7 +22,9 @@ from syncd.gaps import COVERED, Gap, is_lost
 from syncd.ledger import Seen
 from syncd.model import NEVER
 from syncd.reserve import Room, room
+from syncd.settings import Settings
 from syncd.state import EXPIRED, SET_ASIDE
+from syncd.volume import volume
 
 DAYS = 28  # of the calendar
 RECENT, REJECTING, OPEN = 25, 10, 1000  # rows
@@ -120,7 +122,7 @@ class Lookout:
             began = time.monotonic()
             house = self._house
             seen = ledger.look_at(house.lake, house.state, house.settings.sources)
-            self._last = derived(seen, house.settings.sources, self._clock(), self._disk())
+            self._last = derived(seen, house.settings, self._clock(), self._disk())
             self._key, self._read_at = key, time.monotonic()
             self._cost_s = self._read_at - began
         finally:
@@ -162,8 +164,9 @@ def size_of(folder: Path) -> int:
     return total
 
 
-def derived(seen: Seen, names: Iterable[str], now: datetime, disk: Disk) -> Outlook:
+def derived(seen: Seen, settings: Settings, now: datetime, disk: Disk) -> Outlook:
     """The little that is shown of all that was seen."""
+    pace = volume(seen.runs, seen.stored, settings.landing, disk.free, now)
     gaps = ledger.gaps(seen, now)
     told = {(gap.source, gap.job, gap.period_start) for gap in gaps}
     youngest = sorted(
@@ -171,7 +174,7 @@ def derived(seen: Seen, names: Iterable[str], now: datetime, disk: Disk) -> Outl
     )
     return Outlook(
         at=now,
-        status=ledger.status(seen, names, now, disk.room),
+        status=ledger.status(seen, settings.sources, now, disk.room, pace),
         gaps=[gap for gap in gaps if gap.state != COVERED],
         calendar=calendar(seen.runs, gaps, now.date()),
         recent=youngest[:RECENT],

@@ -95,6 +95,11 @@ def status(found: Mapping[str, Any], gaps: int) -> None:
         sys.stdout.write(
             f"downloads are paused: {free} of the disk are free, {kept} are kept for commits\n  → {HINT}\n"
         )
+    if disk["landed_per_day"]:
+        sys.stdout.write(
+            f"disk: {size(disk['free'])} free; a day brings {size(disk['landed_per_day'])}, of which "
+            f"{size(disk['stored_per_day'])} stay as tables; landing/ settles at {size(disk['landing_settles_at'])}\n"
+        )
     never = [name for name, source in found["sources"].items() if not source["last_pass_at"]]
     if never:
         sys.stdout.write(f"no pass has ended yet over {', '.join(never)}: syncd once\n")

@@ -34,7 +34,7 @@ from syncd.judge import Rules, judge
 from syncd.landing import Landing, read
 from syncd.model import Batch, Destination, ExportRequest, Landed, Part, Run, Scope, Staged
 from syncd.parse import parse
-from syncd.retry import Patience, Patient
+from syncd.retry import Also, Patience, Patient
 from syncd.state import EXPIRED, FOUND, SET_ASIDE, STAGING, Noted, State, run_of
 
 LANES = 16  # runs on their way at once: most of the time they wait, and those that are ready together share a commit
@@ -188,7 +188,7 @@ def one_pass(mirror: Mirror, *, sweep: bool) -> Outcome:
 def ask_for_exports(mirror: Mirror) -> Answers:
     """Have the vendor make what is due; what it has finished is noted as found."""
     name, state = mirror.source.name, mirror.state
-    known = mirror.destination.loaded(name) | {row["run"] for row in state.runs(name)}
+    known = Also(mirror.destination.loaded(name), {row["run"] for row in state.runs(name)})
     with mirror.asking:
         answers = ask(mirror.source, state.requests, known, mirror.clock())
         state.found(answers.finished, mirror.clock())

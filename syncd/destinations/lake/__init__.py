@@ -149,6 +149,12 @@ class Lake:
         """Ids of the runs that are loaded or superseded."""
         return frozenset(run for (run,) in self._read("SELECT run FROM _syncd.runs WHERE source = ?", source))
 
+    def stored(self, since: datetime) -> int:
+        """Bytes of the files of runs that were loaded since then."""
+        sums = "SELECT CAST(coalesce(sum(file.bytes), 0) AS BIGINT) FROM _syncd.files file"
+        found = self._read(f"{sums} JOIN _syncd.runs USING (source, scope, run) WHERE loaded_at > ?", utc(since))
+        return int(found[0][0]) if found else 0
+
     def fuller(self) -> list[tuple[str, str]]:
         """Source and id of superseded runs that had more rows than what took their place: kept until you decide."""
         return self._read("SELECT DISTINCT source, run FROM _syncd.let_go WHERE keep ORDER BY ALL")

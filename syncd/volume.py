@@ -1,0 +1,46 @@
+"""What the disk will hold once all is steady: judged by the last week, in which as much came as will come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from syncd.settings import LandingSettings
+
+WEEK = timedelta(days=7)
+DAY_S = 86_400.0
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Bytes."""
+
+    landed_per_day: int  # as the vendor sent them
+    stored_per_day: int  # as Parquet
+    landing_settles_at: int  # what landing/ holds when as much goes as comes
+    free: int
+
+    @property
+    def days_left(self) -> float | None:
+        """Until the disk is full, were landing/ as full as it will be; None: it never is."""
+        return max(0.0, self.free / self.stored_per_day) if self.stored_per_day else None
+
+    def as_answer(self) -> dict[str, Any]:
+        """For `status --json`; days until the disk is full at this pace."""
+        plain = {key: value for key, value in asdict(self).items() if key != "free"}
+        return plain | {"days_left": round(self.days_left, 1) if self.days_left is not None else None}
+
+
+def volume(
+    runs: Iterable[Mapping[str, Any]], stored: int, landing: LandingSettings, free: int, now: datetime
+) -> Volume:
+    """From the ledger's runs and the Parquet bytes (`stored`) of those loaded in the last week."""
+    week = [run for run in runs if run["loaded_at"] and run["loaded_at"] > now - WEEK]
+    if not week:
+        return Volume(0, 0, 0, free)
+    days = max(1.0, (now - min(run["loaded_at"] for run in week)).total_seconds() / DAY_S)
+    landed = int(sum(run["bytes"] or 0 for run in week) / days)
+    settles = int(landed * landing.keep.total_seconds() / DAY_S)
+    return Volume(landed, int(stored / days), settles if landing.cap is None else min(settles, landing.cap), free)
