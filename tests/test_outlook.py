@@ -9,6 +9,7 @@ import pytest
 
 from syncd.gaps import Gap
 from syncd.outlook import DAYS, Disk, Outlook, aged, calendar
+from syncd.reserve import Room
 
 TODAY = date(2026, 3, 1)
 DAY = timedelta(days=1)
@@ -90,7 +91,7 @@ def test_ages_go_on_while_nothing_is_read() -> None:
     nothing: Any = {key: [] for key in ("gaps", "calendar", "recent", "set_aside", "on_their_way", "lost")}
     nothing |= {"rejecting": [], "warnings": []}
     status = {"ok": True, "sources": {"acme": source}}
-    seen = Outlook(at=midnight(0), status=status, disk=Disk(1, 2, {}), **nothing)
+    seen = Outlook(at=midnight(0), status=status, disk=Disk(1, 2, {}, Room(1, 0)), **nothing)
     later = aged(seen, midnight(0) + timedelta(minutes=30)).status["sources"]["acme"]
     assert later["slack_hours"] == 1.5
     assert later["scopes"]["views"]["age"] == 60 + 1800
