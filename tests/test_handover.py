@@ -75,6 +75,7 @@ def test_a_job_names_the_only_run_that_waits_for_it(settings: Settings, tmp_path
         (gzip.compress(b'"_id"\n1\n'), "csv"),
         (b"", "csv"),
     ],
+    ids=["jsonl", "bom", "jsonl.gz", "csv", "csv.gz", "empty"],
 )
 def test_the_form_is_told_by_how_a_file_begins(settings: Settings, tmp_path: Path, content: bytes, form: str) -> None:
     file = written(tmp_path / "export", content)
