@@ -28,9 +28,8 @@ import orjson
 from syncd import ledger, show
 from syncd.errors import ConfigError, SyncdError
 from syncd.redact import HIDDEN, cover, redacted
-from syncd.reserve import room
 from syncd.settings import Settings
-from syncd.volume import volume
+from syncd.status import standing
 
 RUNS, LINES = 500, 2000  # most, the youngest
 LOOSE = {"error", "hint", "detail"}  # keys of texts that may quote
@@ -82,7 +81,7 @@ def pieces_of(settings: Settings, refused: str, now: datetime, log: Path | None)
         "about.json": lambda: json_of(about(settings)),
         "configuration.json": lambda: refused or json_of(redacted(settings)),
         "check.txt": lambda: "".join(checked(settings)),
-        "status.json": lambda: json_of(free(standing(settings, now))),
+        "status.json": lambda: json_of(free(standing(settings).found)),
         "gaps.json": lambda: json_of(free([asdict(gap) for gap in ledger.gaps(ledger.look(settings), now)])),
         "runs.json": lambda: json_of(free(youngest(ledger.look(settings).runs))),
         "state.sql": lambda: "\n".join(state(settings.state_path)),
@@ -149,13 +148,6 @@ def checked(settings: Settings) -> Iterator[str]:
     for one in problems(settings):
         yield f"{one.level}: {free_text(one.text)}\n  → {one.hint}\n"
     yield "checked\n"
-
-
-def standing(settings: Settings, now: datetime) -> dict[str, Any]:
-    """What `syncd status --json` says."""
-    seen, disk = ledger.look(settings), room(settings.data_dir)
-    pace = volume(seen.runs, seen.stored, settings.landing, disk.free, now)
-    return ledger.status(seen, settings.sources, now, disk, pace)
 
 
 def youngest(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -57,6 +57,23 @@ class Globals:
         return read(self.config, data_dir=self.data_dir)
 
 
+def states() -> list[str]:
+    """For the shell's completion, which must not import the ledger."""
+    return ["asked", "waiting", "found", "staging", "loaded", "superseded", "expired", "set_aside"]
+
+
+def sources() -> list[str]:
+    """For the shell's completion: the sections of the configuration, read as plainly as can be."""
+    import tomllib
+
+    for path in (Path("syncd.toml"), Path("/etc/syncd/syncd.toml")):
+        try:
+            return list(tomllib.loads(path.read_text()).get("sources", {}))
+        except (OSError, tomllib.TOMLDecodeError):
+            continue
+    return []
+
+
 @app.callback()
 def syncd(
     context: typer.Context,
@@ -139,34 +156,34 @@ def check(context: typer.Context) -> None:
 
 @app.command()
 def status(
-    context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Again and again, until Ctrl-C.")] = False,
 ) -> None:
     """How far each source and scope is, and what needs you.
 
     Newest period, its age, runs waiting or set aside, and the time until the next file dies at the vendor.
     """
-    from syncd import ledger, show
-    from syncd.reserve import room
-    from syncd.volume import volume
+    from functools import partial
 
-    settings = context.obj.settings()
-    seen = ledger.look(settings)
-    now, disk = datetime.now(UTC), room(settings.data_dir)
-    pace = volume(seen.runs, seen.stored, settings.landing, disk.free, now)
-    found = ledger.status(seen, settings.sources, now, disk, pace)
+    from syncd import show, status
+
+    look = partial(status.standing, context.obj.settings())
     if as_json:
-        show.as_json(found)
+        show.as_json(look().found)
+    elif watch:
+        status.watch(look)
     else:
-        show.status(found, sum(gap.needs_you for gap in ledger.gaps(seen, datetime.now(UTC))))
-        for warning in ledger.overlaps(seen.jobs):
-            typer.echo(f"warning: {warning}")
+        status.show(look())
 
 
 @app.command()
 def runs(
     context: typer.Context,
-    state: Annotated[str | None, typer.Option(help="Only runs in this state: set_aside, for example.")] = None,
-    source: Annotated[str | None, typer.Option(help="Only runs of this source.")] = None,
+    state: Annotated[
+        str | None, typer.Option(help="Only runs in this state: set_aside, for example.", autocompletion=states)
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="Only runs of this source.", autocompletion=sources)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """The ledger: what became of every run."""
@@ -220,7 +237,10 @@ def replay(
     names: Annotated[list[str], typer.Argument(metavar="RUN…", help="As `syncd runs` shows them: SOURCE/RUN.")],
     accept_rejected: Annotated[bool, typer.Option("--accept-rejected", help="Whatever share is rejected.")] = False,
 ) -> None:
-    """Parse runs again from their landed bytes, under today's types."""
+    """Parse runs again from their landed bytes.
+
+    Under today's types.
+    """
     order(context, "replay", names, accept_rejected=accept_rejected)
 
 
@@ -352,7 +372,9 @@ def demo(
 @app.command()
 def probe(
     context: typer.Context,
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Its name in the configuration.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="Its name in the configuration.", autocompletion=sources)
+    ],
     provoke: Annotated[
         bool, typer.Option("--provoke", help="Also too many requests at once, and a wrong secret.")
     ] = False,
@@ -392,7 +414,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, leave)
     try:
-        app()
+        app(prog_name="syncd")  # whichever way it was called: completion goes by this name
     except SyncdError as error:
         typer.echo(f"error: {error}" + (f"\n  → {error.hint}" if error.hint else ""), err=True)
         sys.exit(error.exit_code)

@@ -95,9 +95,15 @@ def overlaps(jobs: Iterable[Job]) -> list[str]:
     ]
 
 
-def status(seen: Seen, names: Iterable[str], now: datetime, disk: Room, volume: Volume) -> dict[str, Any]:
+def status(
+    seen: Seen, names: Iterable[str], now: datetime, disk: Room, volume: Volume, missed: Iterable[Gap]
+) -> dict[str, Any]:
     """The answer of `syncd status --json`: `ok` is False when a source is in trouble, a run set aside or lost, or
-    downloads wait for room on the disk."""
+    downloads wait for room on the disk.
+
+    Periods that are not here say nothing of syncd, which works well while the vendor is late: `gaps` counts those of
+    `missed` that need a person.
+    """
     runs, passes = seen.runs, seen.passes
     reached = jobs_complete_up_to(runs)
     sources: dict[str, Any] = {}
@@ -117,7 +123,8 @@ def status(seen: Seen, names: Iterable[str], now: datetime, disk: Room, volume: 
     wrong = any(run["state"] == SET_ASIDE or is_lost(run) for run in runs)
     wrong = wrong or disk.is_short or any(one["error"] for one in sources.values())
     room = {"free": disk.free, "reserve": disk.reserve, "downloads_paused": disk.is_short}
-    return {"ok": not wrong, "sources": sources, "disk": room | volume.as_answer()}
+    needed = sum(gap.needs_you for gap in missed)
+    return {"ok": not wrong, "gaps": needed, "sources": sources, "disk": room | volume.as_answer()}
 
 
 def freshness(runs: Iterable[Mapping[str, Any]], scope: str, now: datetime) -> dict[str, Any]:

@@ -174,7 +174,7 @@ def derived(seen: Seen, settings: Settings, now: datetime, disk: Disk) -> Outloo
     )
     return Outlook(
         at=now,
-        status=ledger.status(seen, settings.sources, now, disk.room, pace),
+        status=ledger.status(seen, settings.sources, now, disk.room, pace, gaps),
         gaps=[gap for gap in gaps if gap.state != COVERED],
         calendar=calendar(seen.runs, gaps, now.date()),
         recent=youngest[:RECENT],

@@ -12,7 +12,6 @@ from typing import Any
 import orjson
 
 from syncd.gaps import COVERED, Gap
-from syncd.reserve import HINT
 
 
 def as_json(value: Any) -> None:
@@ -67,57 +66,6 @@ def runs(found: Iterable[Mapping[str, Any]]) -> None:
         if run["error"]:
             name = f"{run['source']}/{run['run']}: "
             sys.stdout.write(f"{name}{run['error'].removeprefix(name)}\n  → {run['hint']}\n")
-
-
-def status(found: Mapping[str, Any], gaps: int) -> None:
-    """What an operator looks at first: a line a scope, then each source's trouble; `gaps`: how many need a person."""
-    columns = ("source", "scope", "complete up to", "newest period ends", "age", "runs", "slack", "last pass")
-    rows = []
-    for name, source in found["sources"].items():
-        counts = ", ".join(f"{count} {state}" for state, count in source["runs"].items()) or "none"
-        slack = "–" if source["slack_hours"] is None else ago(source["slack_hours"] * 3600)  # noqa: RUF001
-        last = minute(source["last_pass_at"])
-        for scope, fresh in source["scopes"].items() or [("–", {})]:  # noqa: RUF001
-            reached, newest = minute(fresh.get("complete_up_to")), minute(fresh.get("newest_period_end"))
-            rows.append((name, scope, reached, newest, ago(fresh.get("age")), counts, slack, last))
-    as_table(columns, rows)
-    for name, source in found["sources"].items():
-        if source["error"]:
-            sys.stdout.write(f"{name}: {source['error']}\n  → {source['hint']}\n")
-        for run in source["superseded_by_fewer_rows"]:
-            sys.stdout.write(
-                f"{name}/{run} was superseded by a run with fewer rows; its files are kept\n"
-                f"  → compare the two in _syncd.runs: the vendor may have purged\n"
-            )
-    disk = found["disk"]
-    if disk["downloads_paused"]:
-        free, kept = size(disk["free"]), size(disk["reserve"])
-        sys.stdout.write(
-            f"downloads are paused: {free} of the disk are free, {kept} are kept for commits\n  → {HINT}\n"
-        )
-    if disk["landed_per_day"]:
-        sys.stdout.write(
-            f"disk: {size(disk['free'])} free; a day brings {size(disk['landed_per_day'])}, of which "
-            f"{size(disk['stored_per_day'])} stay as tables; landing/ settles at {size(disk['landing_settles_at'])}\n"
-        )
-    never = [name for name, source in found["sources"].items() if not source["last_pass_at"]]
-    if never:
-        sys.stdout.write(f"no pass has ended yet over {', '.join(never)}: syncd once\n")
-    elif look := where_to_look(found, gaps):
-        sys.stdout.write(f"something needs you: {', '.join(look)}\n")
-    else:
-        sys.stdout.write("all is well\n")
-
-
-def where_to_look(found: Mapping[str, Any], gaps: int) -> list[str]:
-    """The commands that tell more of what is wrong."""
-    sources = found["sources"].values()
-    wrong = {
-        "syncd check": any(source["error"] for source in sources),
-        "syncd runs --state set_aside": any("set_aside" in source["runs"] for source in sources),
-        "syncd gaps": gaps > 0,
-    }
-    return [command for command, is_so in wrong.items() if is_so] or ([] if found["ok"] else ["syncd runs"])
 
 
 def gaps(found: Sequence[Gap], complete: Mapping[tuple[str, str], datetime | None], *, begun: bool) -> None:

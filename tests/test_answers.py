@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
+import re
+import signal
+import struct
 import subprocess
 import sys
+import termios
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +18,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from syncd import show
+from syncd import ledger, show, status
+from syncd.cli import states
 
 CONFIG = '[sources.acme]\nkind = "contentsquare"\nclient_id = "c"\nclient_secret = "s"\n'
 
@@ -65,7 +73,9 @@ def test_status_ends_with_the_command_that_tells_more(
     }
     source |= {"slack_hours": None, "superseded_by_fewer_rows": [], "scopes": {}}
     ok = not error and "set_aside" not in runs
-    show.status({"ok": ok, "sources": {"acme": source}}, gaps)
+    disk = {"downloads_paused": False, "landed_per_day": 0}
+    found = {"ok": ok, "gaps": gaps, "sources": {"acme": source}, "disk": disk}
+    status.show(status.Standing(found, [], datetime(2026, 1, 5, tzinfo=UTC)))
     assert capsys.readouterr().out.splitlines()[-1] == last
 
 
@@ -81,3 +91,89 @@ def test_a_folder_that_no_ownership_would_help_is_not_to_be_chowned(tmp_path: Pa
     assert refused.returncode == 2
     assert "name another folder under data_dir" in refused.stdout + refused.stderr
     assert "chown" not in refused.stdout + refused.stderr
+
+
+def test_the_table_has_colours_where_somebody_watches_only(tmp_path: Path) -> None:
+    from tests.sandbox_fixture import running
+
+    with running(jobs=1, days=1, rows=50, frequency="daily", broken_lines=20) as vendor:
+        section = "\n".join(f"{key} = {value!r}" for key, value in vendor.settings().items())
+        (tmp_path / "syncd.toml").write_text(f"data_dir = '{tmp_path / 'data'}'\n[sources.acme]\n{section}\n")
+        command = [sys.executable, "-m", "syncd"]
+        subprocess.run([*command, "once"], cwd=tmp_path, capture_output=True, check=False, timeout=120)
+        plain = subprocess.run([*command, "status"], cwd=tmp_path, capture_output=True, text=True, check=True)
+        watched = on_a_terminal([*command, "status"], tmp_path)
+        again = on_a_terminal([*command, "status", "--watch"], tmp_path, until="Ctrl-C ends it")
+    assert "\x1b[" not in plain.stdout
+    assert "\x1b[1;31m1 set_aside\x1b[0m" in watched
+    for word in plain.stdout.split():
+        assert word in unstyled(watched) or word.endswith(("min", "h")), word
+    assert "something needs you" in unstyled(again)
+
+
+def unstyled(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
+
+
+def on_a_terminal(command: list[str], folder: Path, until: str = "") -> str:
+    """What a command shows on a terminal of 200 columns; with `until` it is ended with Ctrl-C once that was shown."""
+    here, there = pty.openpty()
+    fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
+    environ = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS")}
+    process = subprocess.Popen(
+        command, cwd=folder, stdin=there, stdout=there, stderr=there, env=environ | {"TERM": "xterm"}
+    )
+    os.close(there)
+    shown, code = "", 0
+    while True:
+        try:
+            shown += os.read(here, 65536).decode("utf-8", "replace")
+        except OSError:  # the other end is closed
+            break
+        if until and until in shown and "needs you" in shown:
+            process.send_signal(signal.SIGINT)
+            until = ""
+            code = 130
+    os.close(here)
+    assert process.wait(60) == code, shown
+    return shown
+
+
+def test_watching_prints_again_what_has_changed_where_nobody_watches(tmp_path: Path) -> None:
+    (tmp_path / "syncd.toml").write_text(f'data_dir = "{tmp_path / "data"}"\n{CONFIG}')
+    command = [sys.executable, "-m", "syncd", "status", "--watch"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout
+        assert watching.stdout.readline().startswith("as of 2")
+        watching.terminate()
+    assert watching.returncode == 143
+
+
+def completed(folder: Path, typed: str) -> str:
+    """What a shell would offer, and which heavy modules that cost."""
+    words = typed.split(" ")
+    heavy = "HEAVY = {'duckdb', 'pyarrow', 'pydantic_settings', 'sqlalchemy', 'httpx', 'rich', 'starlette'}\n"
+    code = "import sys; from syncd.cli import main\n"
+    code += "try: main()\nfinally: print(*HEAVY & set(sys.modules), file=sys.stderr)"
+    environ = os.environ | {"_SYNCD_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(words) - 1)}
+    done = subprocess.run([sys.executable, "-c", heavy + code], cwd=folder, env=environ, capture_output=True, text=True)
+    assert done.stderr.strip() == "", "completion must be quick"
+    return done.stdout
+
+
+def test_the_shell_completes_commands_states_and_sources(tmp_path: Path) -> None:
+    (tmp_path / "syncd.toml").write_text(CONFIG)
+    assert completed(tmp_path, "syncd sup").split() == ["support-bundle"]
+    assert "set_aside" in completed(tmp_path, "syncd runs --state ").split()
+    assert completed(tmp_path, "syncd probe ").split() == ["acme"]
+    assert states() == list(ledger.STATES)
+
+
+def test_completion_is_installed_by_one_command(tmp_path: Path) -> None:
+    environ = os.environ | {"HOME": str(tmp_path), "SHELL": "/bin/bash"}
+    command = [sys.executable, "-m", "syncd", "--install-completion", "bash"]
+    installed = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    assert "completion installed" in installed.stdout
+    script = f"source {tmp_path}/.bashrc; complete -p syncd"
+    listed = subprocess.run(["bash", "-c", script], env=environ, capture_output=True, text=True, check=True)
+    assert "_syncd_completion" in listed.stdout
