@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.home import Home
-from tests.plain_vendor import Export, Vendor, lines, refused, serving
+from tests.plain_vendor import Export, Vendor, lines, refused, said, serving
 
 
 @pytest.fixture
@@ -164,3 +164,12 @@ def test_an_order_is_acted_on_beside_a_slow_one(vendor: Vendor, tmp_path: Path) 
         over.set()
         daemon.kill()
         daemon.communicate()
+
+
+@pytest.mark.parametrize(("link", "code"), [("https://[files/0?sig=1", 75), ("ftp://files/0", 1), ("files/0", 1)])
+def test_a_link_that_is_no_url_holds_up_no_other(vendor: Vendor, tmp_path: Path, link: str, code: int) -> None:
+    bad = {"jobRunId": 1, "state": "SUCCESS", "files": [{"partId": 0, "url": link}]}
+    vendor.runs = [Export(1, [lines(1)], detail=lambda: said(bad)), Export(2, [lines(2)], days_ago=2)]
+    home = Home(tmp_path, {"acme": vendor.settings()}, retry_for="0s")
+    assert "Traceback" not in home.once(expect=code).stderr
+    assert states(home)["7-2"] == "loaded"
