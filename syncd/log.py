@@ -18,6 +18,8 @@ from structlog.typing import EventDict, Processor
 
 LogFormat = Literal["json", "console"]
 
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
 # the query of a URL is where signatures stand; a bearer token is as good as a password
 SIGNED = re.compile(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]+")
 BEARER = re.compile(r"(?i)\b(bearer|basic) [a-z0-9._~+/=-]{8,}")
@@ -29,7 +31,16 @@ def scrub(text: str) -> str:
 
 
 def set_up(log_format: LogFormat | None = None, *, least: int = logging.INFO) -> None:
-    """Log to stderr what is at `least` so grave, in colours where a person watches, else in JSON."""
+    """Log to stderr what is at `least` so grave, in colours where a person watches, else in JSON.
+
+    What is less grave is still heard by who is `listening`: a debug event is for counting.
+    """
+
+    def drop(_logger: Any, method: str, event: EventDict) -> EventDict:
+        if LEVELS[method] < least:
+            raise structlog.DropEvent
+        return event
+
     chosen = log_format or ("console" if sys.stderr.isatty() else "json")
     last: list[Processor] = (
         [_plain_instants, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), timestamp_key="at")]
@@ -38,13 +49,14 @@ def set_up(log_format: LogFormat | None = None, *, least: int = logging.INFO) ->
     )
     structlog.configure(
         processors=[
+            drop,
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
             _scrub_values,
             *last,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(least),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -177,6 +178,32 @@ def test_the_metrics_keep_the_conventions(tmp_path: Path) -> None:
         for sample in family.samples:
             assert sample.name.endswith((*UNITS, "_fds", "_state")), sample.name
             assert not re.search(r"_(ms|milliseconds|minutes|hours|days|kb|mb|percent|created)(_|$)", sample.name)
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="no promtool here")
+def test_promtool_has_nothing_to_say_about_the_metrics(tmp_path: Path) -> None:
+    with running(jobs=1, days=2, rows=5, broken_lines=1) as vendor, daemon(at_home(tmp_path, vendor)) as syncd:
+        until(lambda: "syncd_last_success_timestamp_seconds{" in syncd.client.get("/metrics").text)
+        text = syncd.client.get("/metrics").text
+    linted = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    assert (linted.returncode, linted.stdout + linted.stderr) == (0, "")
+
+
+def test_each_answer_of_the_vendor_is_counted_with_its_time(tmp_path: Path) -> None:
+    with running(jobs=1, days=1, rows=5, latency=0.1, refuse_every=2, refuse_times=1) as vendor:
+        home = Home(tmp_path, {"acme": vendor.settings()})
+        with daemon(home) as syncd:
+            done = 'syncd_pass_duration_seconds_count{"source": "acme"}'
+            metrics = until(lambda: found if (found := scraped(syncd.client))[done] else None)
+            assert "request_ended" not in "".join(syncd.log), "it is counted, never printed"
+        asked = Counter((call["kind"], str(call["status"])) for call in vendor.log()["requests"])
+    api = asked["api", "200"] + asked["token", "200"]
+    for kind, status, count in (("api", "200", api), ("api", "429", 1), ("file", "200", asked["file", "200"])):
+        labels = json.dumps({"kind": kind, "source": "acme", "status": status})
+        assert metrics[f"syncd_requests_total{labels}"] == count
+    labels = json.dumps({"kind": "api", "source": "acme"})
+    assert metrics[f"syncd_request_duration_seconds_count{labels}"] == api + 1
+    assert metrics[f"syncd_request_duration_seconds_sum{labels}"] >= 0.1 * (api - asked["token", "200"])
 
 
 def test_each_metric_stands_in_the_docs(tmp_path: Path) -> None:

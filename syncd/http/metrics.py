@@ -26,6 +26,7 @@ from syncd.outlook import Outlook
 from syncd.vitals import Vitals
 
 COMMIT_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+REQUEST_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 PASS_S = (1, 5, 15, 30, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
 GAPS = ("missing", "late", "failed", "expired", "set_aside")
 
@@ -54,6 +55,17 @@ class Metrics:
         self._commits = Histogram(
             "syncd_commit_duration_seconds", "How long publishing the catalogue took.", buckets=COMMIT_S, registry=own
         )
+        self._requests = Histogram(
+            "syncd_request_duration_seconds",
+            "How long vendors took to answer: the API, and files until their first byte.",
+            ["source", "kind"],
+            buckets=REQUEST_S,
+            registry=own,
+        )
+        self._answers = Counter(
+            "syncd_requests", "Answers of vendors by status; 0: none came.", ["source", "kind", "status"], registry=own
+        )
+        self._untold = Counter("syncd_failed_tellings", "Tellings that did not arrive.", ["to"], registry=own)
         self._success = Gauge(
             "syncd_last_success_timestamp_seconds", "When a pass last ended well.", ["source"], registry=own
         )
@@ -76,6 +88,11 @@ class Metrics:
                 self._set_aside.labels(source).inc()
             case "run_expired" if values["seen_alive"]:
                 self._lost.labels(source).inc()
+            case "request_ended":
+                self._requests.labels(source, values["kind"]).observe(values["seconds"])
+                self._answers.labels(source, values["kind"], str(values["status"])).inc()
+            case "telling_failed" | "telling_given_up":
+                self._untold.labels(values["to"]).inc()
             case "retry_planned":
                 self._retries.labels(source).inc()
             case "catalogue_published":
@@ -124,6 +141,10 @@ class Shown(Collector):
         yield plain("tick_age_seconds", "Since the loop last turned.", self._vitals.tick_age_s)
         yield plain("disk_free_bytes", "Free on the disk that holds data_dir.", seen.disk.free)
         yield plain("disk_size_bytes", "Size of the disk that holds data_dir.", seen.disk.total)
+        used = gauge("disk_used_bytes", "What lies there, by what for; measured every ten minutes.", "folder")
+        for folder, size in seen.disk.used.items():
+            used.add_metric([folder], size)
+        yield used
 
 
 def gauge(name: str, told: str, *labels: str) -> GaugeMetricFamily:

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from syncd.fetch.http import http_body
+from syncd.fetch.http import Client, http_body
 from syncd.model import Body, Failure, Finding, Job, Part, Run, Scope
 from syncd.sources.contentsquare.answers import Export, FinishedRun
 from syncd.sources.contentsquare.api import Api, Refused
@@ -178,7 +178,7 @@ class Contentsquare:
     @cached_property
     def _client(self) -> httpx.Client:
         made = self._made_of
-        return Client(transport=made["transport"], timeout=made["timeout"])
+        return Client(self.name, transport=made["transport"], timeout=made["timeout"])
 
     @cached_property
     def _api(self) -> Api:
@@ -186,13 +186,6 @@ class Contentsquare:
         secret, project = made["client_secret"], made["project_id"]
         login = Login(self._client, self.name, made["token_url"], made["client_id"], secret, project)
         return Api(self._client, login, self._slots)
-
-
-class Client(httpx.Client):
-    """Lets go of its connections with its last user."""
-
-    def __del__(self) -> None:
-        self.close()
 
 
 def remade(made_of: dict[str, Any]) -> Contentsquare:
