@@ -17,6 +17,7 @@ import yaml
 
 from syncd.http.metrics import Metrics
 from syncd.outlook import Disk, Outlook
+from syncd.reserve import Room
 from syncd.vitals import Vitals
 
 ROOT = Path(__file__).parent.parent
@@ -101,7 +102,7 @@ def test_panels_stand_side_by_side() -> None:
 
 def test_a_run_counts_as_lost_when_it_had_been_seen_alive() -> None:
     nothing: Any = {each.name: [] for each in fields(Outlook)}
-    nothing |= {"at": datetime.now(UTC), "status": {"ok": True, "sources": {}}, "disk": Disk(1, 2, {})}
+    nothing |= {"at": datetime.now(UTC), "status": {"ok": True, "sources": {}}, "disk": Disk(1, 2, {}, Room(1, 0))}
     seen = Outlook(**nothing)
     metrics = Metrics(lambda: seen, Vitals(["acme"]), {"acme": None})
     for alive in (False, True, False):
