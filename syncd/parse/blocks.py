@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
-from isal import isal_zlib
+from isal.igzip_lib import DECOMP_GZIP, IgzipDecompressor, IsalError
 
 from syncd.errors import BadRun, StartOver
 
@@ -41,21 +41,21 @@ def _peek(chunks: Iterator[bytes], size: int) -> tuple[bytes, Iterator[bytes]]:
     return start, chunks
 
 
-def gunzip(chunks: Iterable[bytes], most: int = 1 << 20) -> Iterator[bytes]:
+def gunzip(chunks: Iterable[bytes], most: int = 256 << 10) -> Iterator[bytes]:
     """The plain bytes of every member, at most `most` at a time. StartOver: damaged, or the last has no end."""
-    member = isal_zlib.decompressobj(wbits=31)
+    member = IgzipDecompressor(flag=DECOMP_GZIP)
     try:
         for chunk in chunks:
-            while chunk or member.unconsumed_tail:
+            while chunk or not (member.needs_input or member.eof):
                 if member.eof:  # vendors glue members together, and pad with zeros
                     chunk = chunk.lstrip(b"\0")
                     if not chunk:
                         break
-                    member = isal_zlib.decompressobj(wbits=31)
-                if text := member.decompress(member.unconsumed_tail + chunk, most):
+                    member = IgzipDecompressor(flag=DECOMP_GZIP)
+                if text := member.decompress(chunk, most):
                     yield text
                 chunk = member.unused_data
-    except isal_zlib.error as error:  # type: ignore[misc]  # isal's stub calls the class an instance
+    except IsalError as error:  # type: ignore[misc]  # isal's stub calls the class an instance
         raise StartOver(f"damaged gzip: {error}") from error
     if not member.eof:
         raise StartOver("gzip ends inside a member")
