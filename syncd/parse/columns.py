@@ -173,6 +173,11 @@ def _widen_struct(array: pa.Array, stored: Mapping[str, Type], shown: Type) -> p
     return pa.StructArray.from_arrays(children, names=[name for name, _ in shown.fields], mask=_mask(array))
 
 
+def joined(column: pa.ChunkedArray) -> pa.Array:
+    """One array; without a copy where it is one already."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
 def _mask(array: pa.Array) -> pa.Array | None:
     return array.is_null() if array.null_count else None
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pv
 
 from syncd.parse.blocks import BOM, whole
-from syncd.parse.columns import Found, Known
+from syncd.parse.columns import Found, Known, joined
 from syncd.parse.lines import Indices, Lines
 from syncd.parse.records import RETURN, Records, fields, split
 from syncd.parse.texts import typed
@@ -116,7 +116,7 @@ def _read(lines: Lines, wanted: Indices, dialect: Dialect, refused: dict[int, st
     )
     kept = np.delete(wanted, short)
     assert table.num_rows == len(kept), "pyarrow saw other records"
-    return [column.combine_chunks() for column in table.columns], kept
+    return [*map(joined, table.columns)], kept
 
 
 def _miscounted(actual: int, expected: int) -> str:

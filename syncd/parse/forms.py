@@ -72,11 +72,13 @@ def _top(name: str, values: list[Any], known: Known) -> pa.DataType:
 
 def form(values: list[Any], guide: Type, known: Type, prior: pa.DataType | None, room: int = MAX_DEPTH) -> pa.DataType:
     """The form of most values: the few others' lines are read slowly."""
-    kinds = Counter(_kind(value) for value in values if value is not None)
-    if not kinds:
+    most = [value for value in values if value is not None]
+    if not most:
         return prior if prior is not None else _default(guide)
-    kind = kinds.most_common(1)[0][0]
-    most = [value for value in values if value is not None and _kind(value) == kind]
+    kind = _kind(most[0])
+    if len({*map(type, most)}) > 1:
+        kind = Counter(map(_kind, most)).most_common(1)[0][0]
+        most = [value for value in most if _kind(value) == kind]
     if kind in ("list", "dict") and (known.kind in ("string", "json") or not room):
         raise TooSlow  # only the slow way writes JSON text
     match kind:

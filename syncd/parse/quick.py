@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.json as pj
 
-from syncd.parse.columns import Known, lift
+from syncd.parse.columns import Known, joined, lift
 from syncd.parse.cut import Cut, cut
 from syncd.parse.forms import TooSlow, Unspelled, forms_of, to_cut
 from syncd.parse.lines import Flags, Indices, Lines
@@ -88,10 +88,10 @@ class _Reader:
         wanted = np.flatnonzero(good)
         if not len(wanted):
             return
-        spread = _spread(wanted)
-        if names := to_cut(self.records(spread), self.known):
+        self.samples = self.records(_spread(wanted))
+        if names := to_cut(self.samples, self.known):
             self.cut = cut(self.lines, names, good)
-        self.look_at(spread)
+        self.look_at(wanted[:0])
         groups = [wanted]
         while groups:
             group = groups.pop()
@@ -228,7 +228,7 @@ class _Reader:
 
     def keep(self, group: Indices, table: pa.Table, only_null: Sequence[str]) -> None:
         """Settle each column; read the rows in doubt slowly."""
-        arrays = dict(zip(self.forms, map(_whole, table.columns), strict=True))
+        arrays = dict(zip(self.forms, map(joined, table.columns), strict=True))
         arrays = lift_arrays(arrays, self.known)
         doubt = np.zeros(len(group), np.bool_)
         columns: dict[str, tuple[pa.Array | None, Type]] = {name: (None, NULL) for name in only_null}
@@ -255,10 +255,6 @@ class _Reader:
             self.inexact = np.zeros(len(self.lines), np.bool_)
             self.inexact[self.cut.lines.at(inexact_numbers(self.cut.lines.block))] = True
         return self.inexact
-
-
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()  # which copies also a single one
 
 
 def _spread(wanted: Indices) -> Indices:

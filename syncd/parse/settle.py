@@ -252,23 +252,21 @@ def _starts(data: Bytes, places: Indices) -> Indices:
 def _suspects(data: Bytes) -> Indices:
     """Points with many digits on one side, and where an e stands between a digit and a digit or sign."""
     found = [np.zeros(0, np.int64)]
-    for at in range(0, len(data), STEP):
-        before, here = min(at, NEAR), data[at : at + STEP]
-        part = np.pad(data[at - before : at + STEP + NEAR], (NEAR - before, NEAR))
-        is_digit = part - 48 < 10  # unsigned: all but digits are beyond
-        is_near, is_far = is_digit[NEAR - 1 :][: len(here)], is_digit[: len(here)] | is_digit[2 * NEAR :][: len(here)]
-        found.append(np.flatnonzero(((here | 32) == ord("e")) & is_near | (here == ord(".")) & is_far) + at)
+    for at in range(1, len(data), STEP):
+        here, before = data[at : at + STEP], data[at - 1 : at + STEP - 1][: len(data) - at]
+        is_mark = (here == ord(".")) | ((here | 32) == ord("e"))
+        found.append(np.flatnonzero(is_mark & (before - 48 < 10)) + at)  # unsigned: all but digits are beyond
     places: Indices = np.concatenate(found)
     places = places[places < len(data) - 1]
     is_point, after = data[places] == ord("."), data[places + 1]
     powers = places[~is_point & ((after - 48 < 10) | (after == ord("-")) | (after == ord("+")))]
-    points = places[is_point]
+    points = places[is_point & (after - 48 < 10)]
     return np.concatenate([powers, *(_beside_digits(data, points, side) for side in (1, -1))])
 
 
 def _beside_digits(data: Bytes, places: Indices, side: int) -> Indices:
     places = places[(places + side * NEAR >= 0) & (places + side * NEAR < len(data))]
-    for distance in range(NEAR, 0, -1):
+    for distance in range(NEAR, 1, -1):
         places = places[data[places + side * distance] - 48 < 10]
     return places
 
