@@ -28,7 +28,8 @@ from syncd.publish import Publisher
 from syncd.retry import Patience, patient
 from syncd.rights import ours, usable
 from syncd.settings import Settings
-from syncd.settings.vendors import ContentsquareSettings
+from syncd.settings.cordial import CordialSettings
+from syncd.settings.vendors import SourceSettings
 from syncd.state import State, open_state
 from syncd.sync import Mirror, Watch
 
@@ -54,8 +55,10 @@ class House:
     stop: threading.Event
 
 
-def build_source(name: str, settings: ContentsquareSettings) -> Source:
+def build_source(name: str, settings: SourceSettings) -> Source:
     """The source that a `[sources.NAME]` section describes. No request is made."""
+    if isinstance(settings, CordialSettings):
+        return build_cordial(name, settings)
     from syncd.sources.contentsquare import Contentsquare
 
     return Contentsquare(
@@ -66,6 +69,22 @@ def build_source(name: str, settings: ContentsquareSettings) -> Source:
         token_url=settings.token_url,
         jobs=settings.jobs,
         since=settings.since,
+        max_concurrent_requests=settings.max_concurrent_requests,
+    )
+
+
+def build_cordial(name: str, settings: CordialSettings) -> Source:
+    from syncd.sources.cordial.source import Cordial
+
+    return Cordial(
+        name,
+        api_key=settings.api_key,
+        zone=settings.landing_zone(),
+        exports=[section.export(name, export) for export, section in settings.exports.items()],
+        base_url=settings.base_url,
+        job_poll=settings.job_poll,
+        in_flight=settings.in_flight,
+        clear_zone=settings.clear_zone,
         max_concurrent_requests=settings.max_concurrent_requests,
     )
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from syncd.state import Order
     from syncd.sync import Outcome, Watch
 
-VENDORS = ("contentsquare",)  # of the sandbox
+VENDORS = ("contentsquare", "cordial")  # of the sandbox
 app = typer.Typer(add_completion=True, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 

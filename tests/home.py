@@ -30,12 +30,9 @@ class Home:
     def write(self, sources: dict[str, dict[str, Any]], **more: Any) -> None:
         """(Re)write the configuration; `more`: top-level keys and sections."""
         top = {"data_dir": str(self.data_dir), "retry_for": "5s", "http": {"listen": "127.0.0.1:0"}} | more
-        lines = [f"{key} = {json.dumps(value)}" for key, value in top.items() if not isinstance(value, dict)]
-        sections = {key: value for key, value in top.items() if isinstance(value, dict)}
-        sections |= {f"sources.{name}": section for name, section in sources.items()}
-        for name, section in sections.items():
-            lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items())]
-        self.config.write_text("\n".join(lines) + "\n")
+        self.config.write_text(
+            "\n".join(toml(top | {f"sources.{name}": each for name, each in sources.items()})) + "\n"
+        )
 
     def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
         """The command, running."""
@@ -83,6 +80,22 @@ class Home:
             rows = self.query(f'SELECT * EXCLUDE ("_syncd_loaded_at") FROM {quoted(schema)}.{quoted(view)}')
             found[f"{schema}.{view}"] = sorted(rows, key=repr)
         return found
+
+
+def toml(section: dict[str, Any], name: str = "") -> list[str]:
+    """A section and those inside it; lists of objects in one line."""
+    lines = ["", f"[{name}]"] if name else []
+    lines += [f"{key} = {in_line(value)}" for key, value in section.items() if not isinstance(value, dict)]
+    for key, value in section.items():
+        if isinstance(value, dict):
+            lines += toml(value, f"{name}.{key}".lstrip("."))
+    return lines
+
+
+def in_line(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {in_line(one)}" for key, one in value.items()) + "}"
+    return f"[{', '.join(map(in_line, value))}]" if isinstance(value, list) else json.dumps(value)
 
 
 def quoted(name: str) -> str:

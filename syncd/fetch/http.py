@@ -218,7 +218,7 @@ def broken(host: str, error: httpx.RequestError, *, hint: str = "it goes on by i
     return TryAgain(f"{kind} {host} ({plain(str(error)) or type(error).__name__})", hint=hint)
 
 
-def plain(text: str) -> str:
+def plain(text: str, most: int = 300) -> str:
     """Foreign text for a message: one line, bounded, no query strings (signatures live there)."""
     text = re.sub(r"\?[^\s\"'<>]*", "?…", text)
-    return " ".join(text.split())[:300]
+    return " ".join(text.split())[:most]

@@ -34,6 +34,7 @@ from syncd.settings.telling import TellSettings
 from syncd.settings.vendors import KINDS, SourceSettings
 
 DEFAULT_PATHS = (Path("syncd.toml"), Path("/etc/syncd/syncd.toml"))
+SECRET = re.compile("secret|token|password|key")  # in a key's name: what was written is not shown
 # DuckDB's own schemas and catalogues, and ours: a source of that name could not be queried
 RESERVED = {"main", "temp", "system", "memory", "information_schema", "pg_catalog", "warehouse", "_syncd"}
 
@@ -230,7 +231,7 @@ def _told(detail: ErrorDetails) -> str:
             return f"{key}: missing; write it, or set SYNCD_{'__'.join(keys).upper()}"
         case _:
             said = detail["msg"].removeprefix("Value error, ")
-            hidden = "secret" in keys[-1] or keys[-1] == "token" or keys[0] == "tell"
+            hidden = SECRET.search(keys[-1]) or keys[0] == "tell"
             secret = hidden or isinstance(detail["input"], dict | SecretStr)
             return f"{key}: {said}" if secret else f"{key} = {detail['input']!r}: {said}"
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from syncd.settings.cordial import CordialSettings
 from syncd.settings.fields import Interval, Section, job_ids, safe_url
 
 
@@ -24,5 +25,5 @@ class ContentsquareSettings(Section):
     max_concurrent_requests: int = Field(default=3, ge=1, le=10)
 
 
-SourceSettings = ContentsquareSettings
-KINDS: dict[str, type[Section]] = {"contentsquare": ContentsquareSettings}
+SourceSettings = Annotated[ContentsquareSettings | CordialSettings, Field(discriminator="kind")]
+KINDS: dict[str, type[Section]] = {"contentsquare": ContentsquareSettings, "cordial": CordialSettings}

@@ -1,0 +1,387 @@
+"""The kinds of places that a zone may be: fsspec's file systems, connected anew for each use, and their troubles.
+
+A connection lives as long as one call, so none is ever stale; what it raises is told apart here: refused, gone, or in
+trouble for now. Each kind but FTP is an extra: `pip install 'syncd[sftp]'`.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from ftplib import FTP, FTP_TLS, error_perm
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from syncd.errors import ConfigError, SyncdError, TryAgain
+from syncd.fetch.http import plain
+
+if TYPE_CHECKING:
+    from syncd.sources.cordial.zone import Zone
+
+BLOCK = 1 << 20  # bytes
+CONNECT_S, ANSWER_S = 15, 30
+EXTRAS = {"sftp": ("sftp", "sshfs"), "s3": ("s3", "s3fs"), "gs": ("gcs", "gcsfs"), "az": ("azure", "adlfs")}
+# where errors of a far side come from; any other is a bug of ours
+LIBRARIES = {
+    *("asyncssh", "sshfs", "fsspec", "ftplib", "ssl", "socket", "asyncio", "aiohttp", "google", "gcsfs"),
+    *("botocore", "aiobotocore", "s3fs", "azure", "adlfs", "urllib3", "requests"),
+}
+REFUSALS = {  # by name: their libraries are not always here
+    *("PermissionDenied", "NoCredentialsError", "PartialCredentialsError", "ClientAuthenticationError"),
+    *("RefreshError", "DefaultCredentialsError", "KeyImportError", "MalformedError", "HostKeyNotVerifiable"),
+    *("ParamValidationError", "SSLCertVerificationError"),
+}
+
+
+class Place:
+    """What a zone needs of a file system. Paths are the place's own."""
+
+    def __init__(self, fs: Any) -> None:
+        self.fs = fs
+
+    def look(self, folder: str) -> None:
+        """Raises where the folder can't be listed; a folder that isn't there is no trouble yet."""
+        with suppress(FileNotFoundError):
+            self.fs.ls(folder, detail=False)
+
+    def make(self, folder: str) -> bool:
+        """Have the folder; False where we may not make it."""
+        try:
+            self.fs.makedirs(folder, exist_ok=True)
+        except PermissionError:
+            return False
+        return True
+
+    def files(self, folder: str, name: str) -> list[Mapping[str, Any]]:
+        """The files in `folder/name`, at any depth, and those in `folder` whose names begin so."""
+        found: list[Mapping[str, Any]] = []
+        for row in self._listed(folder, name):
+            if row["type"] == "directory":
+                found += self.fs.find(row["name"], detail=True).values()
+            else:
+                found.append(row)
+        return found
+
+    def names(self, folder: str, prefix: str) -> list[str]:
+        """What is in `folder` and begins so."""
+        return sorted({str(row["name"]).rstrip("/").rpartition("/")[2] for row in self._listed(folder, prefix)})
+
+    def _listed(self, folder: str, prefix: str) -> list[Mapping[str, Any]]:
+        try:
+            rows: list[Mapping[str, Any]] = self.fs.ls(folder, detail=True)
+        except FileNotFoundError:
+            return []
+        return [row for row in rows if str(row["name"]).rstrip("/").rpartition("/")[2].startswith(prefix)]
+
+    def info(self, path: str) -> Mapping[str, Any]:
+        """What the place says of a file. FileNotFoundError."""
+        row: Mapping[str, Any] = self.fs.info(path)
+        return row
+
+    def read(self, path: str, start: int) -> Iterator[bytes]:
+        """The bytes from `start` on."""
+        with self.fs.open(path, "rb") as file:
+            file.seek(start)
+            while block := file.read(BLOCK):
+                yield block
+
+    def remove(self, paths: Iterable[str], folder: str) -> None:
+        """Remove these files, then the folder if it is empty. What is gone already is no trouble."""
+        for path in paths:
+            with suppress(FileNotFoundError):
+                self.fs.rm_file(path)
+        with suppress(OSError, *_failures()):
+            self.drop(folder)
+
+    def drop(self, folder: str) -> None:
+        """Remove an empty folder; any error for another."""
+        self.fs.rmdir(folder)
+
+
+class Bucket(Place):
+    """Without folders: names that begin alike."""
+
+    def look(self, folder: str) -> None:
+        self._refresh()
+        bucket, _, prefix = folder.partition("/")
+        with suppress(FileNotFoundError):
+            self.fs.ls(folder, detail=False)
+            return
+        if prefix:
+            self.fs.ls(bucket, detail=False)  # an empty prefix is as good as one that isn't there; a bucket isn't
+
+    def make(self, folder: str) -> bool:
+        return True
+
+    def files(self, folder: str, name: str) -> list[Mapping[str, Any]]:
+        self._refresh()
+        found: Mapping[str, Mapping[str, Any]] = self.fs.find(folder, prefix=name, detail=True)
+        return [row for row in found.values() if row["type"] == "file" and not str(row["name"]).endswith("/")]
+
+    def names(self, folder: str, prefix: str) -> list[str]:
+        inside = f"{folder}/"
+        rows = self.files(folder, prefix)
+        return sorted({str(row["name"]).removeprefix(inside).partition("/")[0] for row in rows})
+
+    def info(self, path: str) -> Mapping[str, Any]:
+        self._refresh()
+        return super().info(path)
+
+    def remove(self, paths: Iterable[str], folder: str) -> None:
+        for path in paths:
+            with suppress(FileNotFoundError):
+                self.fs.rm_file(path)
+
+    def _refresh(self) -> None:
+        self.fs.invalidate_cache()
+
+
+class SftpPlace(Place):
+    """sshfs has no `rmdir` but for its own loop: the one it inherits does nothing."""
+
+    def drop(self, folder: str) -> None:
+        self.fs.rm(folder)
+
+
+class FtpPlace(Place):
+    """fsspec's reader asks for each block with a transfer of its own; ours reads one to its end."""
+
+    def make(self, folder: str) -> bool:
+        try:
+            return super().make(folder)
+        except error_perm:
+            return False
+
+    def read(self, path: str, start: int) -> Iterator[bytes]:
+        ftp: FTP = self.fs.ftp
+        ftp.voidcmd("TYPE I")
+        with ftp.transfercmd(f"RETR {path}", rest=start or None) as connection:
+            while block := connection.recv(BLOCK):
+                yield block
+        ftp.voidresp()  # else the server broke off: what came is short
+
+
+@dataclass(frozen=True)
+class Line:
+    """A server's SSH key that nobody has vouched for, as known_hosts would have it."""
+
+    text: str
+    fingerprint: str
+
+
+@contextmanager
+def open_place(zone: Zone) -> Iterator[Place]:
+    """The zone's place, entered; left behind the block."""
+    if zone.kind in EXTRAS:
+        extra, module = EXTRAS[zone.kind]
+        try:
+            import_module(module)
+        except ImportError as error:
+            raise ConfigError(
+                f"{zone.kind}:// needs a package that isn't here ({error.name})",
+                hint=f"pip install 'syncd[{extra}]'",
+            ) from error
+    if zone.kind == "sftp":
+        with _sftp(zone) as fs:
+            yield SftpPlace(fs)
+    elif zone.kind in ("ftp", "ftps"):
+        with _ftp(zone) as fs:
+            yield FtpPlace(fs)
+    elif zone.kind == "file":
+        from fsspec.implementations.local import LocalFileSystem
+
+        yield Place(LocalFileSystem())
+    else:
+        yield Bucket({"s3": _s3, "gs": _gcs, "az": _azure}[zone.kind](zone))
+
+
+@contextmanager
+def _sftp(zone: Zone) -> Iterator[Any]:
+    from fsspec.asyn import sync
+    from sshfs import SSHFileSystem
+
+    known = Path(zone.known_hosts).expanduser()
+    keys = [str(Path(zone.key_file).expanduser())] if zone.key_file else []
+    fs = SSHFileSystem(
+        zone.host,
+        port=zone.port,
+        username=zone.user,
+        password=_secret(zone.password),
+        client_keys=keys or None,
+        known_hosts=str(known) if known.is_file() else ([], [], []),
+        agent_path=None,
+        config=None,  # what the account of the daemon has in ~/.ssh/config is none of its business
+        connect_timeout=CONNECT_S,
+        login_timeout=ANSWER_S,
+        keepalive_interval=ANSWER_S,
+        skip_instance_cache=True,
+    )
+    try:
+        yield fs
+    finally:
+        with suppress(Exception):  # it is over either way
+            sync(fs.loop, fs._stack.aclose, timeout=5)
+
+
+@contextmanager
+def _ftp(zone: Zone) -> Iterator[Any]:
+    from fsspec.implementations.ftp import FTPFileSystem
+
+    class Ftp(FTPFileSystem):  # type: ignore[misc]  # fsspec has no types
+        def _connect(self) -> None:
+            """fsspec's own checks no certificate."""
+            if zone.kind == "ftps":
+                trusted = ssl.create_default_context(cafile=zone.ca_file or None)
+                self.ftp: FTP = SameSession(context=trusted, timeout=self.timeout, encoding="utf-8")
+            else:
+                self.ftp = FTP(timeout=self.timeout, encoding="utf-8")  # noqa: S321  # the operator chose ftp://
+            self.ftp.connect(zone.host, zone.port)
+            self.ftp.login(zone.user or "anonymous", _secret(zone.password) or "")
+
+        def __del__(self) -> None:
+            """Closed below."""
+
+    fs = Ftp(zone.host, tls=zone.kind == "ftps", timeout=ANSWER_S, skip_instance_cache=True)
+    try:
+        yield fs
+    finally:
+        fs.ftp.close()
+
+
+class SameSession(FTP_TLS):
+    """Many servers take a data connection only in the TLS session of the control connection; ftplib opens a new one."""
+
+    def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> tuple[Any, int | None]:
+        connection, size = FTP.ntransfercmd(self, cmd, rest)  # noqa: S321  # the wrapping below is FTP_TLS's own
+        session = self.sock.session if isinstance(self.sock, ssl.SSLSocket) else None
+        return self.context.wrap_socket(connection, server_hostname=self.host, session=session), size
+
+
+def _s3(zone: Zone) -> Any:
+    from s3fs import S3FileSystem
+
+    client: dict[str, Any] = {"region_name": zone.region} if zone.region else {}
+    return S3FileSystem(
+        key=_secret(zone.access_key_id),
+        secret=_secret(zone.secret_access_key),
+        endpoint_url=zone.endpoint_url or None,
+        client_kwargs=client,
+        config_kwargs={"connect_timeout": CONNECT_S, "read_timeout": ANSWER_S},
+        use_listings_cache=False,
+    )
+
+
+def _gcs(zone: Zone) -> Any:
+    from gcsfs.core import GCSFileSystem  # gcsfs's own choice asks a storage control API first, over gRPC
+
+    token = str(Path(zone.service_account_file).expanduser()) if zone.service_account_file else None
+    return GCSFileSystem(
+        token=token or ("anon" if zone.endpoint_url else None),
+        endpoint_url=zone.endpoint_url or None,
+        use_listings_cache=False,
+    )
+
+
+def _azure(zone: Zone) -> Any:
+    from adlfs import AzureBlobFileSystem
+
+    key = _secret(zone.account_key)
+    if zone.endpoint_url:
+        ends = f"BlobEndpoint={zone.endpoint_url.rstrip('/')}/{zone.account}"
+        connection = f"{ends};AccountName={zone.account};AccountKey={key}"
+        return AzureBlobFileSystem(connection_string=connection, use_listings_cache=False)
+    return AzureBlobFileSystem(account_name=zone.account, account_key=key, anon=False, use_listings_cache=False)
+
+
+@contextmanager
+def far_side(zone: Zone, *, reading: bool = False) -> Iterator[None]:
+    """What goes wrong with the place, told by what to do next. A missing file passes through, unless while reading."""
+    try:
+        yield
+    except (SyncdError, GeneratorExit):
+        raise
+    except FileNotFoundError as error:
+        if not reading:
+            raise
+        raise TryAgain(f"a file went away while it was read from {where(zone)}", hint="it goes on by itself") from error
+    except Exception as error:
+        if not isinstance(error, (OSError, EOFError)) and type(error).__module__.partition(".")[0] not in LIBRARIES:
+            raise
+        raise told(zone, error) from None  # its context may hold a secret
+
+
+def told(zone: Zone, error: Exception) -> SyncdError:
+    """The error of a library as ours."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    said = plain(clean(zone, str(error))) or type(error).__name__
+    if "HostKeyNotVerifiable" in kinds:
+        return unknown_host(zone)
+    refused = isinstance(error, PermissionError) or kinds & REFUSALS
+    if refused or (isinstance(error, error_perm) and said.startswith(("530", "532"))) or _status(error) in (401, 403):
+        return ConfigError(f"the zone {where(zone)} refuses us: {said}", hint=_check(zone))
+    return TryAgain(f"the zone {where(zone)} is in trouble: {said}", hint=f"it goes on by itself; else {_check(zone)}")
+
+
+def unknown_host(zone: Zone) -> SyncdError:
+    """A server that nobody has vouched for: the line that would."""
+    import asyncssh
+    from fsspec.asyn import get_loop, sync
+
+    async def key() -> Line | None:
+        found = await asyncssh.get_server_host_key(zone.host, zone.port, config=None)
+        if found is None:
+            return None
+        name = zone.host if zone.port == 22 else f"[{zone.host}]:{zone.port}"
+        text = " ".join(found.export_public_key("openssh").decode().split()[:2])
+        return Line(f"{name} {text}", found.get_fingerprint())
+
+    try:
+        line = sync(get_loop(), key, timeout=ANSWER_S)
+    except (OSError, asyncssh.Error) as error:
+        return TryAgain(f"the zone {where(zone)} is in trouble: {plain(str(error))}", hint=_check(zone))
+    shown = f"{line.text}  (its fingerprint is {line.fingerprint})" if line else "no line: the server shows no key"
+    return ConfigError(
+        f"the zone {where(zone)} shows an SSH host key that {zone.known_hosts} does not have",
+        hint=f"if it is the server's own, add this line to {zone.known_hosts}: {shown}",
+    )
+
+
+def where(zone: Zone) -> str:
+    """The zone for a message."""
+    return f"{zone.kind}://{zone.bucket or zone.host}{'' if zone.bucket or zone.port == 0 else f':{zone.port}'}"
+
+
+def clean(zone: Zone, text: str) -> str:
+    """`text` without any of the zone's secrets."""
+    for secret in zone.secrets:
+        text = text.replace(secret.get_secret_value(), "***")
+    return text
+
+
+def _check(zone: Zone) -> str:
+    return "check zone and the zone_ keys of this source: they must list, read and make folders there"
+
+
+def _status(error: Exception) -> int | None:
+    """The HTTP status that an error of a bucket carries."""
+    for name in ("status_code", "status", "code"):
+        if isinstance(found := getattr(error, name, None), int):
+            return found
+    return None
+
+
+def _failures() -> Sequence[type[Exception]]:
+    """Errors of a folder that isn't empty, by the libraries that are here."""
+    kinds: list[type[Exception]] = [error_perm]
+    with suppress(ImportError):
+        from asyncssh import SFTPError
+
+        kinds.append(SFTPError)
+    return kinds
+
+
+def _secret(value: Any) -> str | None:
+    return value.get_secret_value() if value is not None else None
