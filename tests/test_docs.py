@@ -70,3 +70,21 @@ def test_each_room_stands_in_the_architecture() -> None:
     drawn = re.findall(r"^  (\S+(?: {1,2}\S+)*) {3}", tree, re.M)
     rooms = {path.stem for path in (ROOT / "syncd").iterdir() if path.is_dir() or path.suffix == ".py"}
     assert {word.strip("/") for line in drawn for word in line.split()} == {one for one in rooms if one[0] != "_"}
+
+
+def anchors(page: Path) -> set[str]:
+    """What may stand behind a # to a page, as GitHub makes it of the headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_each_link_between_pages_leads_somewhere() -> None:
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("bench/*.md")]
+    for page in pages:
+        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+            if "://" in link:
+                continue
+            name, _, anchor = link.partition("#")
+            target = (page.parent / name) if name else page
+            assert target.exists(), f"{page.name}: {link}"
+            assert not anchor or anchor in anchors(target), f"{page.name}: {link}"

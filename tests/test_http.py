@@ -169,7 +169,13 @@ def test_the_metrics_keep_the_conventions(tmp_path: Path) -> None:
     with running(jobs=1, days=1, rows=5) as vendor, daemon(at_home(tmp_path, vendor)) as syncd:
         client = syncd.client
         until(lambda: "syncd_newest_period_age_seconds{" in client.get("/metrics").text)
-        families = list(text_string_to_metric_families(client.get("/metrics").text))
+        text = client.get("/metrics").text
+    if shutil.which("promtool"):
+        linted = subprocess.run(
+            ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False
+        )
+        assert (linted.returncode, linted.stdout + linted.stderr) == (0, "")
+    families = list(text_string_to_metric_families(text))
     assert families[0].name == "syncd_newest_period_age_seconds", "what matters most comes first"
     for family in families:
         assert re.fullmatch(r"syncd_[a-z_]+", family.name)

@@ -6,7 +6,6 @@ tests/data/servicemonitor.schema.json is the ServiceMonitor of Prometheus Operat
 
 from __future__ import annotations
 
-import base64
 import json  # noqa: TID251  # a schema as any reader takes it
 import shutil
 import subprocess
@@ -82,11 +81,12 @@ def test_a_key_that_nobody_knows_is_no_valid_manifest(example: list[dict[str, An
         kubernetes_validate.validate(service | {"spec": service["spec"] | {"clusterIp": "None"}}, "1.37", strict=True)
 
 
-def settings(example: list[dict[str, Any]], folder: Path, **environ: str) -> Settings:
-    """What syncd reads in the pod."""
+def settings(example: list[dict[str, Any]], folder: Path, secret: str = "hush", **environ: str) -> Settings:
+    """What syncd reads in the pod, once the secrets are filled in."""
     (folder / "secrets").mkdir()
     for name, value in one(example, "Secret")["data"].items():
-        (folder / "secrets" / name).write_bytes(base64.b64decode(value))
+        assert value == "", "a secret that everybody can read is none"
+        (folder / "secrets" / name).write_text(secret)
     (folder / "syncd.toml").write_text(one(example, "ConfigMap")["data"]["syncd.toml"])
     return read(folder / "syncd.toml", environ={"SYNCD_SECRETS_DIR": str(folder / "secrets")} | environ)
 
@@ -110,6 +110,12 @@ def test_the_pod_gives_syncd_what_its_configuration_names(example: list[dict[str
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         assert container[probe]["httpGet"]["path"] in PROBES, "a kubelet has no token"
         assert container[probe]["httpGet"]["port"] == port["name"]
+
+
+def test_syncd_waits_for_secrets_of_your_own(example: list[dict[str, Any]], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="client_secret") as refused:
+        settings(example, tmp_path, secret="")
+    assert "http.token" in str(refused.value)
 
 
 def test_prometheus_shows_the_token_that_syncd_wants(example: list[dict[str, Any]]) -> None:
