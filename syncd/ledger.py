@@ -129,15 +129,14 @@ def status(
 
 def freshness(runs: Iterable[Mapping[str, Any]], scope: str, now: datetime) -> dict[str, Any]:
     """How far a scope reaches: up to where no period is missing, and its newest period with its age in seconds."""
-    periods = [(run["period_start"], run["period_end"]) for run in runs if run["scope"] == scope and run["loaded_at"]]
+    mine = [run for run in runs if run["scope"] == scope]
+    counts = {"runs": dict(sorted(Counter(run["state"] for run in mine).items()))}
+    periods = [(run["period_start"], run["period_end"]) for run in mine if run["loaded_at"]]
     if not periods:
-        return {"complete_up_to": None, "newest_period_end": None, "age": None}
+        return {"complete_up_to": None, "newest_period_end": None, "age": None} | counts
     newest = max(end for _, end in periods)
-    return {
-        "complete_up_to": complete_up_to(periods),
-        "newest_period_end": newest,
-        "age": max(0.0, (now - newest).total_seconds()),
-    }
+    reached = {"complete_up_to": complete_up_to(periods), "newest_period_end": newest}
+    return reached | {"age": max(0.0, (now - newest).total_seconds())} | counts
 
 
 def complete_up_to(periods: Iterable[tuple[datetime, datetime]]) -> datetime:

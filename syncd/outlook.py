@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from syncd import ledger
 from syncd.assemble import House
+from syncd.errors import SyncdError
 from syncd.gaps import COVERED, Gap, is_lost
 from syncd.ledger import Seen
 from syncd.model import NEVER
@@ -27,7 +28,8 @@ from syncd.state import EXPIRED, SET_ASIDE
 from syncd.volume import volume
 
 DAYS = 28  # of the calendar
-RECENT, REJECTING, OPEN = 25, 10, 1000  # rows
+RECENT, REJECTING, OPEN = 25, 5, 1000  # rows
+LINES = 3  # rejected ones of a run
 SHARE = 20  # a reading that took a second holds for at least 20
 LONGEST_S = 15.0  # what has happened is seen by then
 GROWS_OLD_S = 300.0  # a period becomes late without any file changing
@@ -88,7 +90,7 @@ class Outlook:
     set_aside: list[dict[str, Any]]
     on_their_way: list[dict[str, Any]]  # runs that are not home yet, nearest expiry first
     lost: list[dict[str, Any]]  # runs that the vendor deleted before they were home, of which no gap tells
-    rejecting: list[dict[str, Any]]  # loaded runs with rejected lines, youngest first
+    rejecting: list[dict[str, Any]]  # loaded runs with rejected lines, youngest first; the first of these under `lines`
     warnings: list[str]
     disk: Disk
 
@@ -122,11 +124,23 @@ class Lookout:
             began = time.monotonic()
             house = self._house
             seen = ledger.look_at(house.lake, house.state, house.settings.sources)
-            self._last = derived(seen, house.settings, self._clock(), self._disk())
+            shown = derived(seen, house.settings, self._clock(), self._disk())
+            self._last = replace(shown, rejecting=self._with_reasons(shown.rejecting))
             self._key, self._read_at = key, time.monotonic()
             self._cost_s = self._read_at - began
         finally:
             self._reading.release()
+
+    def _with_reasons(self, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Each run with its first rejected lines; what was read once stays read."""
+        known = {as_loaded(run): run for run in self._last.rejecting} if self._last else {}
+        return [known.get(as_loaded(run)) or self._with_lines(run) for run in runs]
+
+    def _with_lines(self, run: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return run | {"lines": self._house.lake.rejected(run["source"], run["run"], LINES)}
+        except SyncdError:  # its file is gone: `verify` tells that, and the page goes on
+            return run | {"lines": []}
 
     def _stamps(self) -> object:
         """Another value when the catalogue or the state has changed."""
@@ -141,6 +155,11 @@ class Lookout:
             self._used_at = time.monotonic()
         usage = shutil.disk_usage(root)
         return Disk(usage.free, usage.total, self._used, room(root))
+
+
+def as_loaded(run: Mapping[str, Any]) -> tuple[object, ...]:
+    """Another value when the run was made anew."""
+    return run["source"], run["run"], run["loaded_at"], run["rejected"]
 
 
 def stamp(path: Path) -> object:
@@ -169,9 +188,7 @@ def derived(seen: Seen, settings: Settings, now: datetime, disk: Disk) -> Outloo
     pace = volume(seen.runs, seen.stored, settings.landing, disk.free, now)
     gaps = ledger.gaps(seen, now)
     told = {(gap.source, gap.job, gap.period_start) for gap in gaps}
-    youngest = sorted(
-        seen.runs, key=lambda run: run["loaded_at"] or run["found_at"] or run["completed_at"], reverse=True
-    )
+    youngest = sorted(seen.runs, key=came_at, reverse=True)
     return Outlook(
         at=now,
         status=ledger.status(seen, settings.sources, now, disk.room, pace, gaps),
@@ -188,6 +205,11 @@ def derived(seen: Seen, settings: Settings, now: datetime, disk: Disk) -> Outloo
         warnings=ledger.overlaps(seen.jobs),
         disk=disk,
     )
+
+
+def came_at(run: Mapping[str, Any]) -> tuple[datetime, datetime]:
+    """When something last happened to a run; of those that came together, the later period."""
+    return run["loaded_at"] or run["found_at"] or run["completed_at"], run["period_start"]
 
 
 def aged(outlook: Outlook, now: datetime) -> Outlook:

@@ -56,6 +56,9 @@ class Bars:
     def staged(self, run: Run, rows: int) -> None:
         with self._lock:
             if run.name in self._bars:
+                if not self._rows[run.name]:  # all its bytes are here: a full bar would look like done
+                    staging = f"{run.name} {run.scope}, staging"
+                    self._progress.update(self._bars[run.name], total=None, description=staging)
                 self._rows[run.name] += rows
                 self._progress.update(self._bars[run.name], rows=self._rows[run.name])
 

@@ -123,8 +123,8 @@ def table(sources: Mapping[str, Any]) -> RenderableType:
                 minute(fresh.get("complete_up_to")),
                 minute(fresh.get("newest_period_end")),
                 ago(fresh.get("age")),
-                states(source["runs"]),
-                slack(source["slack_hours"]),
+                states(fresh.get("runs", source["runs"])),
+                slack(source["slack_hours"]) if source["runs"] else Text("–", style=SOFT),  # noqa: RUF001
                 Text(minute(source["last_pass_at"]), style=SOFT),
             )
     return shown

@@ -27,6 +27,11 @@ class Carried:
     landed: int = 0  # bytes
     rows: int = 0
 
+    @property
+    def is_landed(self) -> bool:
+        """Every byte is here, as far as the vendor told how many there are; or rows come of it already."""
+        return self.rows > 0 or 0 < self.size <= self.landed
+
 
 class Vitals:
     """A Watch, a listener to the log, and the place of the loop's beat."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json  # noqa: TID251  # answers as any client reads them
 import re
 import shutil
@@ -155,6 +156,37 @@ def without_time(status: dict[str, Any]) -> dict[str, Any]:
         for scope in source["scopes"].values():
             scope["age"] = round(scope["age"], -2)
     return status
+
+
+def test_rejected_lines_are_on_the_page_with_their_reasons(tmp_path: Path) -> None:
+    with running(jobs=1, days=1, rows=20, parts=1, frequency="daily", broken_lines=5) as vendor:
+        home = Home(tmp_path, {"acme": vendor.settings()}, parse={"max_rejected": 0.9})
+        with daemon(home) as syncd:
+            page = until(lambda: text if "and 2 more" in (text := syncd.client.get("/").text) else None)
+        lines = home.query("SELECT part, row, byte_offset, reason FROM _syncd.rejected ORDER BY ALL")
+        assert len(lines) == 5
+        for part, row, offset, reason in lines[:3]:
+            assert f"part <bdi>{part}</bdi>, row {row}, byte {offset:,}" in page
+            assert html.escape(reason, quote=False) in html.unescape(page).replace("&", "&amp;")
+        shutil.rmtree(home.data_dir / "lake/acme/_rejected")
+        with daemon(home) as syncd:
+            until(lambda: "5 lines of sessions" in syncd.client.get("/").text)  # it goes on without the file
+
+
+def test_each_scope_has_its_own_runs_and_a_refused_source_knows_nothing(tmp_path: Path) -> None:
+    with running(jobs=2, days=3, rows=5, frequency="daily") as vendor:
+        wrong = vendor.settings() | {"client_secret": "wrong"}
+        home = Home(tmp_path, {"acme": vendor.settings(), "wrong": wrong}, retry_for="0s")
+        with daemon(home) as syncd:
+            until(lambda: len(syncd.told("run_loaded")) == 6 and syncd.told("pass_failed"))
+            page = until(lambda: text if (text := syncd.client.get("/").text).count(">3 loaded<") == 2 else None)
+        assert ">not known<" in page
+        status = home.json("status")["sources"]["acme"]
+    assert status["runs"] == {"loaded": 6}
+    assert {scope: seen["runs"] for scope, seen in status["scopes"].items()} == {
+        "sessions": {"loaded": 3},
+        "views": {"loaded": 3},
+    }
 
 
 def test_a_run_is_on_the_page_soon_after_the_fact(tmp_path: Path) -> None:

@@ -8,10 +8,12 @@ import re
 import shutil
 import socket
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from syncd.model import Run
 from syncd.notify import Notifier
 from syncd.vitals import STALE_S, Vitals
 from tests.home import Home
@@ -45,6 +47,20 @@ def test_refused_by_all_is_never_ready() -> None:
     vitals = Vitals(["acme"])
     vitals.hear("pass_failed", {"source": "acme", "error": "refused", "hint": "h", "refused": True})
     assert not vitals.is_heard
+
+
+def test_a_run_whose_bytes_are_all_here_is_told_apart_from_one_that_lands() -> None:
+    vitals, made = Vitals(["acme"]), datetime(2026, 1, 5, tzinfo=UTC)
+    run = Run("acme", "1-2", "views", "jsonl", made, made, "1", made)
+    vitals.begin(run, 1, 100)
+    vitals.landed(run, 60)
+    assert not vitals.carried()[0].is_landed
+    vitals.landed(run, 40)
+    assert vitals.carried()[0].is_landed
+    vitals.begin(run, 1, 0)
+    assert not vitals.carried()[0].is_landed, "nobody told how many bytes there are"
+    vitals.staged(run, 5)
+    assert vitals.carried()[0].is_landed
 
 
 @pytest.fixture

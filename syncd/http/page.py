@@ -37,6 +37,7 @@ def page(seen: Outlook, carried: Sequence[Carried], expiring_within: timedelta) 
     return shapes.get_template("page.html").render(
         seen=seen,
         carried=carried,
+        pace=seen.status["disk"],
         troubles=[(one.about, f"{WORDS[one.kind]}: {one.error}", one.hint) for one in troubles(seen, expiring_within)],
         marks=MARKS,
         words=STATES,
@@ -53,8 +54,9 @@ def took(run: dict[str, Any]) -> str:
     return show.ago((run["loaded_at"] - run["completed_at"]).total_seconds()) if run["loaded_at"] else ""
 
 
-def slack(hours: float | None) -> tuple[str, str]:
+def slack(source: dict[str, Any]) -> tuple[str, str]:
     """How long until a file dies, and how that is."""
+    hours = source["slack_hours"]
     if hours is None:
-        return "nothing is waiting", "good"
+        return ("not known", "near") if source["error"] else ("nothing is waiting", "good")
     return show.ago(max(hours, 0) * 3600), "bad" if hours < 12 else "near" if hours < 48 else ""

@@ -15,6 +15,7 @@ from typing import Any
 
 from syncd.destinations.lake import disk
 from syncd.destinations.lake.catalogue import (
+    DAMAGE,
     REPAIR,
     Catalogue,
     columns_of,
@@ -31,7 +32,8 @@ from syncd.destinations.lake.rebuild import Rebuilt, restore, survey
 from syncd.destinations.lake.show import show_all
 from syncd.destinations.lake.stage import write_part
 from syncd.destinations.lake.sweep import NAMED, forget_files, remove_orphans
-from syncd.errors import ConfigError
+from syncd.destinations.lake.views import rejected_sql
+from syncd.errors import ConfigError, SyncdError
 from syncd.model import Batch, Committed, Job, Landed, Run, Scope, Staged
 
 RUNS: tuple[str, ...] = ("source", "run", "job", "scope", "format", "period_start", "period_end", "completed_at")
@@ -134,6 +136,19 @@ class Lake:
                 done = apply(catalogue, self.home, ready, self._declared, self._clock(), anew=True)
             show_all(catalogue, self.home)
             return done
+
+    def rejected(self, source: str, run: str, most: int) -> list[dict[str, Any]]:
+        """The first rejected lines of a run: part, row, byte_offset and reason. SyncdError: their file can't be read."""
+        rows = self._read(
+            "SELECT rejects FROM _syncd.parts WHERE source = ? AND run = ? AND rejects <> '' ORDER BY part", source, run
+        )
+        listed = rejected_sql([path for (path,) in rows[:most]], str(self.home))
+        keys = ("part", "row", "byte_offset", "reason")
+        try:
+            lines = self._read(f"SELECT {', '.join(keys)} FROM ({listed}) ORDER BY ALL LIMIT {most:d}")
+        except DAMAGE as error:
+            raise SyncdError(f"the rejected lines of {source}/{run} can't be read: {error}") from error
+        return [dict(zip(keys, line, strict=True)) for line in lines]
 
     def shows(self, run: Run, staged: Sequence[Staged]) -> bool:
         """Whether the newest loaded run of the same scope and job was made of the very same bytes."""
