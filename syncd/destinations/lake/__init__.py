@@ -138,7 +138,7 @@ class Lake:
             return done
 
     def rejected(self, source: str, run: str, most: int) -> list[dict[str, Any]]:
-        """The first rejected lines of a run: part, row, byte_offset and reason. SyncdError: their file can't be read."""
+        """The first rejected lines of a run: part, row, byte_offset, reason. SyncdError: their file is broken."""
         rows = self._read(
             "SELECT rejects FROM _syncd.parts WHERE source = ? AND run = ? AND rejects <> '' ORDER BY part", source, run
         )
