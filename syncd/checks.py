@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from syncd.assemble import build_lake, build_source
-from syncd.errors import SyncdError
+from syncd.errors import ConfigError, SyncdError
 from syncd.footing import firm
 from syncd.ledger import look, overlaps
 from syncd.model import NEVER, MustAsk, Part, Run, Source
+from syncd.otel import installed
 from syncd.retry import Patience, patient
 from syncd.rights import usable
 from syncd.settings import Settings
@@ -56,6 +57,10 @@ def problems(settings: Settings) -> Iterator[Problem]:
     """Everything that is wrong with the disk, the warehouse and each source."""
     if not settings.sources:
         yield Problem("error", "no source is configured", "add a [sources.NAME] section", 2)
+    try:
+        installed(settings)
+    except ConfigError as error:
+        yield Problem("error", str(error), error.hint, error.exit_code)
     try:
         firm(usable(settings.data_dir), usable(settings.state_path.parent, "state_dir"))
         free = shutil.disk_usage(settings.data_dir).free

@@ -475,6 +475,7 @@ def opened(
     from syncd.assemble import open_house
     from syncd.daemon import stoppable
     from syncd.destinations.lake import Lake
+    from syncd.otel import exporting
     from syncd.sync import Stopped
     from syncd.tell import telling
 
@@ -485,6 +486,7 @@ def opened(
             with (
                 open_house(context.obj.settings(), watch, stop, start or Lake.start) as house,
                 telling(house, forever=False),
+                exporting(house.settings),
             ):
                 yield house, came
         except Stopped:

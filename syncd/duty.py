@@ -21,6 +21,7 @@ from syncd.errors import ConfigError, SyncdError
 from syncd.http import serving
 from syncd.log import listening
 from syncd.notify import Notifier
+from syncd.otel import exporting
 from syncd.outlook import Lookout
 from syncd.settings import Settings
 from syncd.tell import telling
@@ -106,6 +107,7 @@ class Shift:
             serving(house, vitals, look := Lookout(house)) as metrics,
             listening(vitals.hear, metrics.hear),
             telling(house, look, forever=True),
+            exporting(self._settings, metrics.families),
         ):
             self.is_open = True
             if not is_start:

@@ -154,6 +154,7 @@ def one_pass(mirror: Mirror, *, sweep: bool) -> Outcome:
     """Ask the source what is finished and bring home all that is not closed. Bugs and Stopped pass through."""
     outcome, began = Outcome(), time.monotonic()
     name = mirror.source.name
+    log.debug("pass_began", source=name)
     try:
         jobs = mirror.source.jobs()
         log.info("jobs_listed", source=name, jobs=len(jobs))
@@ -257,6 +258,7 @@ def try_to_load(mirror: Mirror, run: Run) -> End:
 
 def load(mirror: Mirror, run: Run) -> str:
     """Bring one run from the vendor to the readers. Repeating it is harmless at any point."""
+    log.debug("run_began", **about(run))
     noted = mirror.state.begin(run)
     for fetch in range(1, FETCHES + 1):
         try:

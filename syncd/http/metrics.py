@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Counts
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -103,6 +103,10 @@ class Metrics:
             case "pass_failed":
                 self._passes.labels(source).observe(values["seconds"])
                 self._failures.labels(source).inc()
+
+    def families(self) -> Iterable[Metric]:
+        """The same for who sends them elsewhere."""
+        return self._registry.collect()
 
     def text(self) -> bytes:
         """The exposition."""

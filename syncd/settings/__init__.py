@@ -30,7 +30,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from syncd.errors import ConfigError
 from syncd.settings.fields import Duration, Section, Size, is_loopback, safe_url
 from syncd.settings.publishing import PublishSettings
-from syncd.settings.telling import TellSettings
+from syncd.settings.telling import OtelSettings, TellSettings
 from syncd.settings.vendors import KINDS, SourceSettings
 
 DEFAULT_PATHS = (Path("syncd.toml"), Path("/etc/syncd/syncd.toml"))
@@ -103,6 +103,7 @@ class Settings(BaseSettings):
     lake: LakeSettings = Field(default_factory=LakeSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
     tell: TellSettings = Field(default_factory=TellSettings)
+    otel: OtelSettings = Field(default_factory=OtelSettings)
     publish: list[PublishSettings] = []
 
     @property

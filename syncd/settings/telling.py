@@ -1,4 +1,4 @@
-"""The `[tell]` section: whom to tell what."""
+"""The sections `[tell]`, whom to tell what, and `[otel]`, where traces and metrics go."""
 
 from __future__ import annotations
 
@@ -35,3 +35,11 @@ class TellSettings(Section):
     trouble_url: SecretUrl | None = None
     expiring_within: Interval = timedelta(hours=24)
     heartbeat_url: SecretUrl | None = None
+
+
+class OtelSettings(Section):
+    """Where traces and metrics go as OTLP over HTTP; off until `endpoint` is set."""
+
+    endpoint: Annotated[str, AfterValidator(safe_url)] | None = None
+    authorization: SecretStr | None = Field(default=None, min_length=1)
+    metrics_every: Interval = timedelta(minutes=1)
