@@ -49,11 +49,16 @@ class Globals:
 
     config: Path | None
     data_dir: Path | None
-    log_format: LogFormat | None
+    log_format: Any  # a LogFormat or None; each is the literal that `log` takes
 
     def settings(self) -> Settings:
+        import structlog
+
+        from syncd import log
         from syncd.settings import read
 
+        if not structlog.is_configured():  # a reload reads again, when listeners stand among the processors
+            log.set_up(self.log_format)
         return read(self.config, data_dir=self.data_dir)
 
 
@@ -95,10 +100,8 @@ def run(context: typer.Context) -> None:
     """The daemon: a pass at each poll_interval, until SIGTERM."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))  # a stop is no failure while it starts, either
-    from syncd import log
     from syncd.duty import on_duty
 
-    log.set_up(context.obj.log_format)
     on_duty(context.obj.settings)
 
 
@@ -271,12 +274,11 @@ def verify(
 
     Reads the lake and the landed bytes anew.
     """
-    from syncd import log, show
+    from syncd import show
     from syncd import verify as verifying
     from syncd.progress import Nobody, meter
 
     settings = context.obj.settings()
-    log.set_up(context.obj.log_format)
     verdict = verifying.Verdict()
     with meter("reading", lambda: verifying.size_of(settings.data_dir)) as read:
         if repair:
@@ -471,7 +473,6 @@ def opened(
     start: Callable[[Lake], None] | None = None,
 ) -> Iterator[tuple[House, list[int]]]:
     """The house with its lock held, and the signals that have come; `stopped` gives a stop's exit code."""
-    from syncd import log
     from syncd.assemble import open_house
     from syncd.daemon import stoppable
     from syncd.destinations.lake import Lake
@@ -479,7 +480,6 @@ def opened(
     from syncd.sync import Stopped
     from syncd.tell import telling
 
-    log.set_up(context.obj.log_format)
     stop = threading.Event()
     with stoppable(stop, stopped) as came:
         try:

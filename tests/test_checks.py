@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from syncd.checks import shadowed
+from tests.home import Home
+from tests.sandbox_fixture import running
+
+
+def test_an_answer_is_an_answer_and_nothing_else(tmp_path: Path) -> None:
+    with running(jobs=1, days=1, rows=5) as vendor:
+        ended = Home(tmp_path, {"acme": vendor.settings()}).run("check")
+    assert (ended.stdout, ended.stderr) == (f"ok: acme answers; data in {tmp_path / 'data'}\n", "")
 
 
 def test_a_derived_view_that_is_not_made_is_told() -> None:
