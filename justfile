@@ -23,6 +23,7 @@ lint:
     ruff format --check .
     ruff check .
     @just is-locked requirements.txt
+    @just is-locked requirements-image.txt --all-extras
     @just is-locked requirements-dev.txt --group dev
     @just is-locked requirements-bench.txt --group bench
 
@@ -45,7 +46,8 @@ fix:
 # write the locked versions anew
 lock *arguments:
     {{compile}} --output-file requirements.txt {{arguments}}
-    {{compile}} --group dev --constraint requirements.txt --output-file requirements-dev.txt {{arguments}}
+    {{compile}} --all-extras --constraint requirements.txt --output-file requirements-image.txt {{arguments}}
+    {{compile}} --group dev --constraint requirements-image.txt --output-file requirements-dev.txt {{arguments}}
     {{compile}} --group bench --constraint requirements.txt --output-file requirements-bench.txt {{arguments}}
 
 # what the README runs first: no account needed

@@ -202,11 +202,6 @@ def test_the_metrics_keep_the_conventions(tmp_path: Path) -> None:
         client = syncd.client
         until(lambda: "syncd_newest_period_age_seconds{" in client.get("/metrics").text)
         text = client.get("/metrics").text
-    if shutil.which("promtool"):
-        linted = subprocess.run(
-            ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False
-        )
-        assert (linted.returncode, linted.stdout + linted.stderr) == (0, "")
     families = list(text_string_to_metric_families(text))
     assert families[0].name == "syncd_newest_period_age_seconds", "what matters most comes first"
     for family in families:
