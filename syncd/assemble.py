@@ -28,6 +28,7 @@ from syncd.publish import Publisher
 from syncd.retry import Patience, patient
 from syncd.rights import ours, usable
 from syncd.settings import Settings
+from syncd.settings.convert import ConvertSettings
 from syncd.settings.cordial import CordialSettings
 from syncd.settings.vendors import SourceSettings
 from syncd.state import State, open_state
@@ -59,6 +60,8 @@ def build_source(name: str, settings: SourceSettings) -> Source:
     """The source that a `[sources.NAME]` section describes. No request is made."""
     if isinstance(settings, CordialSettings):
         return build_cordial(name, settings)
+    if isinstance(settings, ConvertSettings):
+        return build_convert(name, settings)
     from syncd.sources.contentsquare import Contentsquare
 
     return Contentsquare(
@@ -86,6 +89,24 @@ def build_cordial(name: str, settings: CordialSettings) -> Source:
         in_flight=settings.in_flight,
         clear_zone=settings.clear_zone,
         max_concurrent_requests=settings.max_concurrent_requests,
+    )
+
+
+def build_convert(name: str, settings: ConvertSettings) -> Source:
+    from syncd.sources.convert import Convert
+
+    key, secret = settings.key
+    return Convert(
+        name,
+        account_id=settings.account_id,
+        application_id=key,
+        secret=secret,
+        auth=settings.auth,
+        projects=settings.projects,
+        base_url=settings.base_url,
+        poll_interval=settings.poll_interval,
+        spacing=settings.spacing,
+        scopes=settings.intervals,
     )
 
 

@@ -42,13 +42,15 @@ class Cost:
 
     runs: int = 0
     parts: int = 0
+    calls: int = 0
     bytes: int = 0
     nearest_expiry: datetime = NEVER
 
-    def add(self, run: Run, parts: Sequence[Part]) -> None:
+    def add(self, run: Run, parts: Sequence[Part], calls: int) -> None:
         """Count a run in."""
         self.runs += 1
         self.parts += len(parts)
+        self.calls += calls
         self.bytes += sum(part.size or 0 for part in parts)
         self.nearest_expiry = min(self.nearest_expiry, run.expires_at)
 
@@ -120,7 +122,7 @@ def foresee(settings: Settings) -> dict[str, Any]:
         for todo in plan(source.runs(lake.loaded(name) | given_up, sweep=True), now):
             if isinstance(todo, Load):
                 row = scopes.setdefault((name, todo.run.scope), Cost())
-                row.add(todo.run, source.parts(todo.run))
+                row.add(todo.run, source.parts(todo.run), source.calls(todo.run))
         if isinstance(source, MustAsk):
             known = {run["run"] for run in seen.runs if run["source"] == name}
             for request in source.due(now):

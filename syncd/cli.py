@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from syncd.state import Order
     from syncd.sync import Outcome, Watch
 
-VENDORS = ("contentsquare", "cordial")  # of the sandbox
+VENDORS = ("contentsquare", "convert", "cordial")  # of the sandbox
 app = typer.Typer(add_completion=True, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
@@ -124,8 +124,10 @@ def once(
     except ValueError as error:
         raise ConfigError(f"--wait {wait}: {error}") from error
     if dry_run:
-        from syncd import show
+        from syncd import log, show
         from syncd.checks import foresee
+
+        log.set_up(context.obj.log_format)
 
         return show.forecast(foresee(context.obj.settings()))
     watching: AbstractContextManager[Watch] = bars() if sys.stderr.isatty() else nullcontext(Nobody())

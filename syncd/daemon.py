@@ -104,7 +104,7 @@ class Daemon:
                 raise outcome.trouble
 
     def _pause(self, name: str) -> timedelta:
-        interval = self._house.settings.sources[name].poll_interval
+        interval = self._house.settings.sources[name].pass_interval
         return interval * random.uniform(0.95, 1.0)  # noqa: S311  # jitter, no secret
 
     def _clock(self) -> datetime:

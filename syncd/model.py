@@ -294,6 +294,14 @@ class SettlesUnknowns(Protocol):
 
 
 @runtime_checkable
+class TellsCalls(Protocol):
+    """Optional: a source that makes its runs itself, call by call."""
+
+    def calls(self, run: Run) -> int:
+        """How many requests bringing this run home will take, at least. May be repeated; raises what Source raises."""
+
+
+@runtime_checkable
 class MustAsk(Protocol):
     """Optional: a source that exports only when asked. Any thread, every call may be repeated. TryAgain."""
 

@@ -18,7 +18,20 @@ from typing import Protocol, TypeVar
 import tenacity
 
 from syncd.errors import Advanced, TryAgain
-from syncd.model import Body, Clears, ExportRequest, Failure, Job, MustAsk, Part, Run, Scope, Source, TellsFailures
+from syncd.model import (
+    Body,
+    Clears,
+    ExportRequest,
+    Failure,
+    Job,
+    MustAsk,
+    Part,
+    Run,
+    Scope,
+    Source,
+    TellsCalls,
+    TellsFailures,
+)
 
 T = TypeVar("T")
 
@@ -92,6 +105,9 @@ class Also:
     def __contains__(self, run: object) -> bool:
         return run in self.passed_on or run in self.closed
 
+    def __iter__(self) -> Iterator[str]:
+        yield from self.closed if isinstance(self.closed, Iterable) else ()
+
 
 @dataclass(frozen=True)
 class Patient:
@@ -124,6 +140,11 @@ class Patient:
         """A source that can't tell tells none."""
         inner = self.inner
         return self.patience(lambda: inner.failures(job)) if isinstance(inner, TellsFailures) else ()
+
+    def calls(self, run: Run) -> int:
+        """Of a source that can't tell, nothing is known: 0."""
+        inner = self.inner
+        return self.patience(lambda: inner.calls(run)) if isinstance(inner, TellsCalls) else 0
 
     def clear(self, loaded: Container[str], before: datetime) -> None:
         """A source whose files are none of ours clears none."""

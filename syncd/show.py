@@ -90,8 +90,10 @@ def gaps(found: Sequence[Gap], complete: Mapping[tuple[str, str], datetime | Non
 
 def forecast(found: Mapping[str, Any]) -> None:
     """What a pass would bring home."""
-    columns = ("source", "scope", "runs", "parts", "size", "nearest expiry")
-    as_table(columns, [(*row[:4], size(row[4]), minute(row[5])) for row in found["scopes"]])
+    columns = ("source", "scope", "runs", "parts", "calls", "size", "nearest expiry")
+    as_table(columns, [(*row[:5], size(row[5]), minute(row[6])) for row in found["scopes"]])
+    if calls := sum(row[4] for row in found["scopes"]):
+        sys.stdout.write(f"calls: at least {calls}\n")
     sys.stdout.write(f"disk needed: about {size(found['disk_needed'])}; free: {size(found['disk_free'])}\n")
 
 

@@ -219,7 +219,8 @@ class _Conversation(BaseHTTPRequestHandler):
     def _head(self, status: int, headers: Mapping[str, str]) -> bytes:
         lines = [f"HTTP/1.1 {status} {responses.get(status, 'Status')}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
-        return "\r\n".join([*lines, f"Date: {self.date_time_string()}", "", ""]).encode()
+        lines += [] if "Date" in headers else [f"Date: {self.date_time_string()}"]
+        return "\r\n".join([*lines, "", ""]).encode()
 
     def _send_whole(self, answer: Answer) -> None:
         headers = {"Content-Length": str(len(answer.body)), **answer.headers}

@@ -263,6 +263,11 @@ class CordialSettings(Section):
         made: Self = checked(cls.__name__, value, handler, zone_problems, STAND_INS)
         return made
 
+    @property
+    def pass_interval(self) -> timedelta:
+        """How often a pass is due."""
+        return self.poll_interval
+
     def landing_zone(self) -> Zone:
         """The zone as the source takes it."""
         keys = {key.removeprefix("zone_"): getattr(self, key) for key in ZONE_KEYS if getattr(self, key) is not None}

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from syncd.settings.convert import ConvertSettings
 from syncd.settings.cordial import CordialSettings
 from syncd.settings.fields import Interval, Section, job_ids, safe_url
 
@@ -24,6 +25,15 @@ class ContentsquareSettings(Section):
     poll_interval: Interval = timedelta(minutes=15)
     max_concurrent_requests: int = Field(default=3, ge=1, le=10)
 
+    @property
+    def pass_interval(self) -> timedelta:
+        """How often a pass is due."""
+        return self.poll_interval
 
-SourceSettings = Annotated[ContentsquareSettings | CordialSettings, Field(discriminator="kind")]
-KINDS: dict[str, type[Section]] = {"contentsquare": ContentsquareSettings, "cordial": CordialSettings}
+
+SourceSettings = Annotated[ContentsquareSettings | ConvertSettings | CordialSettings, Field(discriminator="kind")]
+KINDS: dict[str, type[Section]] = {
+    "contentsquare": ContentsquareSettings,
+    "convert": ConvertSettings,
+    "cordial": CordialSettings,
+}

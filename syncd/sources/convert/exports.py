@@ -1,0 +1,96 @@
+"""The two exports that are there at once: a report's file behind a temporary link, and a whole project as JSON.
+
+A report's link may be asked for as often as it has died: the vendor writes the file anew, sends no mail and counts no
+job (documented: it answers with the link). It gets none of our credentials.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+from syncd.errors import TryAgain
+from syncd.fetch.http import plain
+from syncd.sources.convert.answers import Json, dumps, id_of, unwrapped
+from syncd.sources.convert.api import Api, Refused
+from syncd.sources.convert.files import records, texts
+from syncd.sources.convert.redaction import redacted, without_mail
+
+FORMS = (  # report_type, data_type; the tabular ones are in the newer edition only
+    ("csv_aggregated", "non_cumulative"),
+    ("csv_daily", "non_cumulative"),
+    ("csv_daily", "cumulative"),
+    ("csv_aggregated_tabular", "non_cumulative"),
+    ("csv_daily_tabular", "non_cumulative"),
+    ("csv_daily_tabular", "cumulative"),
+)
+MOST_GOALS = 10  # in a daily export (documented)
+IN_MEMORY = 8 << 20  # bytes
+
+
+def chunks(goals: tuple[int, ...], report_type: str) -> list[list[int]]:
+    """The goals of each export that is needed."""
+    size = MOST_GOALS if report_type.startswith("csv_daily") else max(len(goals), 1)
+    return [list(goals[at : at + size]) for at in range(0, len(goals), size)] or [[]]
+
+
+def link_in(answer: Any) -> str:
+    """`download_url`, or the one URL there is; "" when there is none, or more than one."""
+    inner = unwrapped(answer)
+    if isinstance(inner, Mapping) and is_link(inner.get("download_url")):
+        return str(inner["download_url"])
+    found = {text for text in _texts(inner) if is_link(text)}
+    return found.pop() if len(found) == 1 else ""
+
+
+def is_link(value: Any) -> bool:
+    return isinstance(value, str) and urlsplit(value).scheme in ("https", "http") and bool(urlsplit(value).netloc)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    for one in inner:
+        yield from _texts(one)
+
+
+@contextmanager
+def fetched(api: Api, url: str) -> Iterator[IO[bytes]]:
+    """What lies behind a link, whole, to be read from its begin. LinkExpired, TryAgain, BadRun."""
+    with tempfile.SpooledTemporaryFile(IN_MEMORY) as file:
+        with api.download(url) as body:
+            size = sum(map(file.write, body))
+        if body.total not in (None, size):
+            message = f"{size} bytes of an export came, but {body.total} were promised"
+            raise TryAgain(message, hint="it goes on by itself")
+        file.seek(0)
+        yield file
+
+
+def report_rows(api: Api, answer: Any, row: Json) -> Iterator[Json]:
+    """The records of an exported report. Refused: the answer has no link."""
+    url = link_in(answer)
+    if not url:
+        raise Refused(
+            f"export_report answers without a link: {without_mail(plain(dumps(redacted(answer)).decode()))}",
+            hint='the vendor may have changed this export: turn it off with scopes.report_export = "off"',
+        )
+    with fetched(api, url) as file:
+        for name, lines in texts(file):
+            for number, (text, cells) in enumerate(records(lines), 1):
+                yield redacted({**row, "file": name, "row": number, "text": text, "cells": cells})
+
+
+def project_rows(answer: Any, at: Json) -> Iterator[Json]:
+    """The entries of a project's export, section by section."""
+    whole = unwrapped(answer)
+    for section, value in redacted(whole if isinstance(whole, Mapping) else {"": whole}).items():
+        entries = value if isinstance(value, list) else [value]
+        for position, entry in enumerate(entries):
+            number = id_of(entry) if isinstance(entry, Mapping) else None
+            key = f"#{position}" if number is None else str(number)
+            yield {**at, "section": section, "entry": key, "document": entry}

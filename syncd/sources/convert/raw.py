@@ -1,0 +1,178 @@
+"""Raw data: asked for once, since each asking makes the vendor work and perhaps send a mail.
+
+Three answers are known. A link: it can be fetched at once, and asked for again when it has died. A job id: the link
+goes out by mail, so a person hands it over. Anything else is told, word for word, and nothing is asked again.
+No endpoint tells what was asked for before. So a request that may have reached the vendor counts as one that did.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+
+from syncd.errors import BadRun, HandOver, StartOver, TryAgain
+from syncd.fetch.http import plain
+from syncd.model import ExportRequest, Run
+from syncd.sources.convert.answers import Json, dumps, unwrapped
+from syncd.sources.convert.api import Api, Refused, Unsent
+from syncd.sources.convert.exports import fetched, link_in
+from syncd.sources.convert.files import events, texts
+from syncd.sources.convert.listing import Experience
+from syncd.sources.convert.paths import E
+from syncd.sources.convert.reading import Step
+from syncd.sources.convert.redaction import redacted, without_mail
+
+SCOPE = "raw_data"
+EVENTS = ["view_experience", "conversion", "transaction"]
+LINK, UNKNOWN = "link", "unknown"  # tickets that are no job id
+SETTLED_AFTER = timedelta(hours=1)  # until then events of a period may still come in (inferred)
+OVERDUE_AFTER = timedelta(days=2)
+ASKED_ANEW_AFTER = timedelta(days=1)  # since we last saw that an earlier request of the same experience waits
+PUT_AWAY = frozenset({"archived", "deleted"})
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def is_asked_for(each: Experience) -> bool:
+    """Whether it has events, and is of interest still."""
+    return bool(each.started) and each.status not in PUT_AWAY
+
+
+def job_of(each: Experience) -> str:
+    return f"{SCOPE}-{each.id}"
+
+
+def requests(
+    source: str, experiences: Iterable[Experience], every: timedelta, now: datetime
+) -> Iterator[ExportRequest]:
+    """One request for each experience: all its events up to the last full interval, or to the one in which it ended.
+
+    Each is the whole story, and takes the place of the one before; so none is missed while syncd is down, and one that
+    has ended is asked for once.
+    """
+    for each in experiences:
+        if not is_asked_for(each):
+            continue
+        start = EPOCH + timedelta(seconds=each.started)
+        end = EPOCH + (now - SETTLED_AFTER - EPOCH) // every * every
+        if each.ended:
+            end = min(end, EPOCH + -(-timedelta(seconds=each.ended) // every) * every)
+        if start < end:
+            asked_for = [each.project, each.id, list(each.goals), each.started, int(end.timestamp())]
+            yield ExportRequest(
+                source=source,
+                id=f"{SCOPE}-{each.id}-{end:%Y%m%dT%H%M%SZ}",
+                scope=SCOPE,
+                format="",
+                start=start,
+                end=start,  # the same job and period each time: the newer supersedes the older
+                job=job_of(each),
+                ref=orjson.dumps(asked_for).decode(),
+            )
+
+
+class RawData:
+    """What this process has asked for. Any thread."""
+
+    def __init__(self, api: Callable[[], Api], account: int, clock: Callable[[], datetime]) -> None:
+        self._api, self._account, self._clock = api, account, clock
+        self._born = clock()
+        self._tickets: dict[tuple[str, int], str] = {}
+        self._links: dict[str, str] = {}  # by run; as good as a secret
+        self._waits: dict[
+            str, tuple[str, datetime]
+        ] = {}  # by job: the request that waits for a mail, and when it was seen
+        self._lock = threading.Lock()
+
+    def due(self, requests: Iterable[ExportRequest], now: datetime) -> Iterator[ExportRequest]:
+        """Those of which no earlier one waits: a person who brings no files gets no more mails."""
+        for request in requests:
+            waits, seen_at = self._waits.get(request.job, (request.id, now))
+            if waits == request.id or now - seen_at > ASKED_ANEW_AFTER:
+                yield request
+
+    def submit(self, request: ExportRequest) -> str:
+        """The job id, or `link`, or `unknown` when nobody can tell whether the vendor has heard us. BadRun: refused."""
+        key = (request.id, request.attempt)
+        with self._lock:
+            if key in self._tickets:
+                return self._tickets[key]
+            if request.asked_at < self._born:  # noted by a process that died: it may have asked
+                return UNKNOWN
+            self._tickets[key] = UNKNOWN
+            try:
+                self._tickets[key] = self._ticket(request, self._ask(request.ref))
+            except (Unsent, Refused):
+                del self._tickets[key]  # the vendor said no, or never heard us
+                raise
+            except TryAgain:
+                pass  # no answer: it may have heard us
+            return self._tickets[key]
+
+    def poll(self, request: ExportRequest, ticket: str) -> Run | None:
+        """The run, where a link came at once. HandOver: its files come by mail."""
+        if ticket == LINK:
+            if request.id not in self._links:
+                raise StartOver(f"{request.name}: the link is lost, for syncd was stopped", hint="it is asked for anew")
+            return request.delivered(self._clock(), format="jsonl")
+        self._waits[request.job] = request.id, self._clock()
+        what = f"raw data job {ticket}"
+        if ticket == UNKNOWN:
+            what = "no answer came to the request for raw data, so it may or may not have been taken"
+        asked_for = self._clock() - request.asked_at
+        overdue = f"OVERDUE since {asked_for.days} days: " if asked_for > OVERDUE_AFTER else ""
+        raise HandOver(
+            f"{overdue}{what}: the vendor sends the link by mail",
+            hint=f"with the link or file of that mail: syncd ingest {request.source} {request.id} URL; "
+            f"if none comes, ask once more: syncd retry {request.name}",
+        )
+
+    def link(self, run: Run) -> str:
+        """A link that works now: the one we had, or, from a vendor that answers with links, another one."""
+        with self._lock:
+            if run.id not in self._links:
+                self._links[run.id] = link_in(self._ask(run.ref))
+            if not self._links[run.id]:
+                del self._links[run.id]
+                raise BadRun(
+                    f"{run.id}: the link is dead, and the vendor gives no other one at once",
+                    hint=f"with the link or file of its mail: syncd ingest {run.source} {run.id} URL",
+                )
+            return self._links[run.id]
+
+    def rows(self, run: str, link: str) -> Iterator[Json]:
+        """The events behind a link, redacted. LinkExpired: the next link is another one."""
+        self._links.pop(run, None)
+        with fetched(self._api(), link) as file:
+            for _, lines in texts(file):
+                yield from map(redacted, events(lines))
+
+    def _ask(self, ref: str) -> Any:
+        project, experience, goals, start, end = orjson.loads(ref)
+        body = {"events": EVENTS, "utc_offset": 0, "start_time": start, "end_time": end}
+        body |= {"goals": goals} if goals else {}
+        return self._api().post(
+            f"{E}/export_raw_data", body, account=self._account, project=project, experience=experience
+        )
+
+    def _ticket(self, request: ExportRequest, answer: Any) -> str:
+        if url := link_in(answer):
+            self._links[request.id] = url
+            return LINK
+        inner = unwrapped(answer)
+        job = inner.get("jobId", inner.get("job_id")) if isinstance(inner, dict) else None
+        if isinstance(job, int | str) and not isinstance(job, bool) and str(job).strip():
+            return str(job).strip()
+        told = without_mail(plain(dumps(redacted(answer)).decode()))
+        raise Refused(
+            f"export_raw_data answers with neither a link nor a job: {told}",
+            hint=f"look for a mail; with its link or file: syncd ingest {request.source} {request.id} URL",
+        )
+
+
+def step(raw: RawData, run: str, link: str) -> Step:
+    """The one request that brings a run's events."""
+    return Step("events", lambda: raw.rows(run, link), is_large=True)
