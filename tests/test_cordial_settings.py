@@ -134,6 +134,10 @@ def test_what_excludes_what_is_told(tmp_path: Path, export: dict[str, Any], key:
         ({"base_url": "http://api.cordial.io/v2"}, "base_url = 'http://api.cordial.io/v2': plain http"),
         ({"api_key": 1234}, "api_key: Input should be a valid string"),
         ({"exports": {}}, "exports"),
+        (
+            {"exports": {one: {"start": "2026-01-01", "name": "x"} for one in "ab"}},
+            "exports: two exports have one name",
+        ),
         ({"jobpoll": "1s"}, "jobpoll: unknown key; did you mean job_poll?"),
     ],
 )

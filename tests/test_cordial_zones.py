@@ -2,57 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from syncd.assemble import build_source
-from syncd.fetch import land
-from syncd.model import Run
-from syncd.sandbox.cordial import Sandbox
-from syncd.settings import read
-from syncd.sources.cordial.source import Cordial
+from syncd.errors import ConfigError, LinkExpired
 from tests import zones
-from tests.home import toml
+from tests.cordial_box import DAY, TODAY, YESTERDAY, configured, delivered, export, parsed, requests, running, section
 from tests.zones import Place
-
-TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-YESTERDAY = TODAY - timedelta(days=1)
-
-
-def configured(tmp_path: Path, section: dict[str, Any], **export: Any) -> Cordial:
-    """The source that a configuration file describes, with one export of yesterday's events."""
-    export = {"start": f"{YESTERDAY:%Y-%m-%d}", "delay": "0s", "overlap": "0s"} | export
-    section = {"job_poll": "50ms"} | section | {"exports": {"activities": export}}
-    path = tmp_path / "syncd.toml"
-    path.write_text("\n".join(toml({"data_dir": str(tmp_path / "data"), "sources.mail": section})))
-    source = build_source("mail", read(path, environ={}).sources["mail"])
-    assert isinstance(source, Cordial)
-    return source
-
-
-def delivered(source: Cordial, box: Sandbox, number: int = 0) -> Run:
-    """The run that the so many-th request came to."""
-    request = list(source.due(datetime.now(UTC)))[number]
-    ticket = source.submit(request)
-    box.api.jobs.settle()
-    for _ in range(40):
-        if run := source.poll(request, ticket):
-            return run
-        box.api.jobs.pause(source.job_poll.total_seconds())
-    raise AssertionError("it was never finished")
-
-
-def content(source: Cordial, run: Run, folder: Path) -> bytes:
-    return b"".join(
-        Path(land(source.open, part, folder / str(number)).path).read_bytes()
-        for number, part in enumerate(source.parts(run))
-    )
-
 
 OPENERS: dict[str, Callable[[Path], Any]] = {
     "sftp": zones.openssh,
@@ -71,11 +33,101 @@ def zone_of(kind: str, folder: Path) -> Iterator[Place]:
 
 @pytest.mark.parametrize("kind", OPENERS)
 def test_what_is_delivered_comes_home(tmp_path: Path, kind: str) -> None:
-    with zone_of(kind, tmp_path) as place, Sandbox(rows=50, **place.box) as box:
-        source = configured(tmp_path, box.settings() | place.settings, compress=False, records_per_file=20)
+    with zone_of(kind, tmp_path) as place, running(rows=50, **place.box) as box:
+        wanted = export(compress=False, records_per_file=20)
+        source = configured(tmp_path, section(box, zone=place.settings, activities=wanted))
         assert [job.id for job in source.jobs()] == ["activities"]
         run = delivered(source, box)
-        lines = content(source, run, tmp_path / "landed").splitlines()
         assert [part.name for part in source.parts(run)] == sorted(box.truth()[0]["files"])
-        assert len(lines) == len(set(lines)) == box.truth()[0]["rows"] == 50
-        assert box.bugs == []
+        rows = parsed(source, run, tmp_path / "landed")
+        assert sorted(row["_id"] for row in rows) == sorted(event["_id"] for event in box.events(YESTERDAY, TODAY))
+
+
+def test_an_unknown_server_is_refused_with_the_line_to_add(tmp_path: Path) -> None:
+    with zones.openssh(tmp_path / "zone") as place, running(**place.box) as box:
+        known = tmp_path / "known_hosts"
+        source = configured(tmp_path, section(box, zone=place.settings | {"zone_known_hosts": str(known)}))
+        with pytest.raises(ConfigError, match="shows an SSH host key") as told:
+            source.jobs()
+        line = re.search(r"(\[127\.0\.0\.1\]:\d+ ssh-ed25519 \S+)  \(its fingerprint is SHA256:", told.value.hint)
+        assert line
+        known.write_text(line[1] + "\n")
+        source.jobs()
+        known.write_text(line[1].replace("AAAAC3", "BBBBC3") + "\n")
+        with pytest.raises(ConfigError):
+            configured(tmp_path, section(box, zone=place.settings | {"zone_known_hosts": str(known)})).jobs()
+
+
+def test_a_wrong_password_is_refused(tmp_path: Path) -> None:
+    with running() as box:
+        source = configured(tmp_path, section(box, zone={"zone_password": "hush-wrong"}))
+        with pytest.raises(ConfigError, match="refuses us") as told:
+            source.jobs()
+        assert "hush" not in str(told.value)
+    with zones.ftp(tmp_path / "zone") as place, running(**place.box) as box:
+        source = configured(tmp_path, section(box, zone=place.settings | {"zone_password": "hush-wrong"}))
+        with pytest.raises(ConfigError, match="refuses us: 530"):
+            source.jobs()
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
+    with zones.ftp(tmp_path / "zone", tls=True) as place, running(**place.box) as box:
+        zone = {key: value for key, value in place.settings.items() if key != "zone_ca_file"}
+        with pytest.raises(ConfigError, match="certificate"):
+            configured(tmp_path, section(box, zone=zone)).jobs()
+
+
+def test_a_bucket_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with zones.s3() as place, running(**place.box) as box:
+        whole = place.settings["zone"].removesuffix("/cordial/in")
+        for zone in ("s3://nowhere", "s3://nowhere/in"):
+            with pytest.raises(ConfigError, match="no bucket 'nowhere'"):
+                configured(tmp_path, section(box, zone=place.settings | {"zone": zone})).jobs()
+        configured(tmp_path, section(box, zone=place.settings | {"zone": whole})).jobs()
+
+
+@pytest.mark.parametrize("kind", ["sftp", "ftp"])
+def test_where_no_folder_may_be_made_files_lie_side_by_side(tmp_path: Path, kind: str) -> None:
+    with ExitStack() as stack:
+        place = stack.enter_context(zones.ftp(tmp_path / "zone", rights="elrw")) if kind == "ftp" else None
+        box = stack.enter_context(running(zone_no_folders=True, foreign=True, **(place.box if place else {})))
+        wanted = export(start=f"{YESTERDAY - DAY:%Y-%m-%d}", records_per_file=30)
+        source = configured(tmp_path, section(box, zone=place.settings if place else None, activities=wanted))
+        runs = [delivered(source, box, request) for request in requests(source)]
+        assert {asked["destination"]["path"] for asked in box.api.bodies} == {"/in"}
+        assert [[part.name[:3] for part in source.parts(run)] for run in runs] == [["../", "../"]] * 2
+        rows = [row["_id"] for run in runs for row in parsed(source, run, tmp_path / run.id)]
+        assert len(rows) == len(set(rows)) == 80
+
+
+def test_a_mount_is_read_while_the_vendor_is_told_of_the_server(tmp_path: Path) -> None:
+    with running() as box:
+        assert box.zone
+        own = box.zone.settings()
+        port = int(own["zone"].partition("127.0.0.1:")[2].partition("/")[0])
+        deliver = {"type": "sftp", "server": "127.0.0.1", "port": port, "username": "exports", "path": "/in"}
+        zone = {"zone": f"file://{box.zone.root}/in", "deliver": deliver | {"password": box.zone.password}}
+        account = {key: value for key, value in section(box).items() if not key.startswith("zone")}
+        source = configured(tmp_path, account | zone)
+        assert len(parsed(source, delivered(source, box), tmp_path / "landed")) == 40
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+def test_a_part_is_resumed_where_it_broke_off_unless_it_changed(tmp_path: Path, kind: str) -> None:
+    with zone_of(kind, tmp_path) as place, running(**place.box) as box:
+        source = configured(tmp_path, section(box, zone=place.settings))
+        (part,) = source.parts(delivered(source, box))
+        with source.open(part) as body:
+            whole, tag = b"".join(body), body.tag
+        assert tag and len(whole) == body.total
+        with source.open(part, 100, tag) as body:
+            assert (body.start, b"".join(body)) == (100, whole[100:])
+        with source.open(part, 100, "another") as body:
+            assert (body.start, b"".join(body)) == (0, whole)
+        with source.open(part) as body:
+            next(iter(body))  # and then we are stopped: the next one begins anew
+        source.clear((), datetime.now(UTC))
+        cleared = configured(tmp_path, section(box, zone=place.settings) | {"clear_zone": True})
+        cleared.clear({requests(source)[0].id}, datetime.now(UTC) + DAY)
+        with pytest.raises(LinkExpired), source.open(part):
+            pass

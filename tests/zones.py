@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 SSHD = "/usr/sbin/sshd"
 SSHD_CONFIG = """\
@@ -92,26 +93,26 @@ import sys
 from pyftpdlib.authorizers import DummyAuthorizer
 from pyftpdlib.handlers import FTPHandler
 from pyftpdlib.servers import FTPServer
-port, folder, certificate = sys.argv[1:]
+port, folder, certificate, rights = sys.argv[1:]
 handler = FTPHandler
 if certificate:
     from pyftpdlib.handlers import TLS_FTPHandler as handler
     handler.certfile = certificate
     handler.tls_control_required = handler.tls_data_required = True
 handler.authorizer = DummyAuthorizer()
-handler.authorizer.add_user("exports", "hush-ftp", folder, perm="elradfmwMT")
+handler.authorizer.add_user("exports", "hush-ftp", folder, perm=rights)
 FTPServer(("127.0.0.1", int(port)), handler).serve_forever()
 """
 
 
 @contextmanager
-def ftp(folder: Path, *, tls: bool = False) -> Iterator[Place]:
+def ftp(folder: Path, *, tls: bool = False, rights: str = "elradfmwMT") -> Iterator[Place]:
     """pyftpdlib, plain or with TLS that it insists on; a process of its own, for it warns of what Python drops."""
     (folder / "in").mkdir(parents=True)
     port = free_port()
     kind, certificate = ("ftps", str(certified(folder))) if tls else ("ftp", "")
     process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", FTP_SERVER, str(port), str(folder), certificate],
+        [sys.executable, "-W", "ignore", "-c", FTP_SERVER, str(port), str(folder), certificate, rights],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -143,6 +144,7 @@ def s3() -> Iterator[Place]:
     import boto3
     from moto.server import ThreadedMotoServer
 
+    bucket = f"landing-{uuid4().hex[:8]}"  # moto's memory is the process's: servers share it
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     try:
@@ -150,10 +152,10 @@ def s3() -> Iterator[Place]:
         url = f"http://{host}:{port}"
         keys = {"aws_access_key_id": "id", "aws_secret_access_key": "hush", "region_name": "us-west-2"}
         store = boto3.client("s3", endpoint_url=url, **keys)
-        store.create_bucket(Bucket="landing", CreateBucketConfiguration={"LocationConstraint": "us-west-2"})
+        store.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "us-west-2"})
         store.close()
         settings = {
-            "zone": "s3://landing/cordial/in",
+            "zone": f"s3://{bucket}/cordial/in",
             "zone_access_key_id": "AKIA-hush-id",
             "zone_secret_access_key": "hush-s3",
             "zone_region": "us-west-2",

@@ -60,9 +60,10 @@ def _first(start: bytes, delimiter: str) -> bytes:
 def _is_data(values: Sequence[str], wanted: Sequence[str], known: Sequence[str]) -> bool:
     """The documented first row is the names; only a row that clearly holds none is data."""
     names = {name.casefold() for name in (*wanted, *known)}
-    if any(value.casefold() in names for value in values):
-        return False
+    named = sum(value.casefold() in names for value in values)
     likely = sum(map(_is_value, values))
+    if named and not (len(wanted) == len(values) > 2 * named and likely):  # a value may happen to be a name
+        return False
     return likely > 0 if len(wanted) == len(values) else 2 * likely >= len(values) > 0
 
 

@@ -289,6 +289,9 @@ def zone_problems(chosen: dict[str, Any]) -> Iterator[Problem]:
         is_default = key == "zone_known_hosts" and chosen.get(key) == "~/.ssh/known_hosts"
         if chosen.get(key) is not None and kind not in kinds and not is_default:
             yield key, f"a zone of kind {kind} takes no such key: drop it"
+    names = [one["name"] for one in chosen["exports"].values() if one["name"]]
+    if len(names) > len(set(names)):
+        yield "exports", "two exports have one name, but their files lie under it: give one another"
     yield from _about_entry(kind, chosen, deliver)
     yield from _about_delivery(kind, url, deliver)
 

@@ -44,7 +44,7 @@ class Sandbox:
         if not self.api.jobs.offer.no_zone:
             from syncd.sandbox.cordial.zone import OwnZone
 
-            self.zone = OwnZone()
+            self.zone = OwnZone(no_folders=self.api.jobs.offer.zone_no_folders)
             self.zone.start()
         self._server.start()
         return self

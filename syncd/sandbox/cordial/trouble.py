@@ -18,6 +18,7 @@ class Offer(Checked):
     no_zone: bool = knob(False, "start no SFTP server: deliver only where requests say")
     saved_key_file: str = knob("", "the SSH key behind every savedKey")
     ftp_tls: bool = knob(False, "deliver to FTP servers with TLS")
+    zone_no_folders: bool = knob(False, "its SFTP server lets nobody make a folder")
     s3_endpoint: str = knob("", "where destinations of type s3 are; default: Amazon's own")
     gcs_endpoint: str = knob("", "where destinations of type gcs are; default: Google's own")
     azure_endpoint: str = knob("", "where destinations of type azureblob are; default: Microsoft's own")

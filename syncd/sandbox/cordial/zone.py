@@ -16,8 +16,8 @@ class OwnZone:
 
     user = "exports"
 
-    def __init__(self) -> None:
-        self.port = 0
+    def __init__(self, *, no_folders: bool = False) -> None:
+        self.port, self._no_folders = 0, no_folders
         self.password = secrets.token_hex(8)
         self._leaving = ExitStack()
 
@@ -54,7 +54,7 @@ class OwnZone:
     def _serve(self, ready: Event) -> None:
         import asyncssh
 
-        user, password, root = self.user, self.password, str(self.root)
+        user, password, root, no_folders = self.user, self.password, self.root, self._no_folders
 
         class Door(asyncssh.SSHServer):
             def password_auth_supported(self) -> bool:
@@ -63,13 +63,19 @@ class OwnZone:
             def validate_password(self, username: str, given: str) -> bool:
                 return (username, given) == (user, password)
 
+        class Files(asyncssh.SFTPServer):
+            def mkdir(self, path: bytes, attrs: asyncssh.SFTPAttrs) -> None:
+                if no_folders:
+                    raise asyncssh.SFTPPermissionDenied("no folders here")
+                super().mkdir(path, attrs)
+
         async def listen() -> asyncssh.SSHAcceptor:
             return await asyncssh.listen(
                 "127.0.0.1",
                 0,
                 server_factory=Door,
                 server_host_keys=[self._key],
-                sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=root.encode()),
+                sftp_factory=lambda channel: Files(channel, chroot=str(root).encode()),
             )
 
         asyncio.set_event_loop(self._loop)

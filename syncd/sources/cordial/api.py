@@ -25,7 +25,6 @@ from syncd.fetch.http import LONGEST_PAUSE_S, broken, pause_asked, plain
 PAGE = 25  # rows: more is refused with some options (documented)
 PAGES = 60
 WALKS = 5
-NAMES = ("name", "fileName", "filename", "key")  # of the metadata: any of them may hold the name asked for
 ENDED, FAILED = "done", "failed"
 
 
@@ -43,20 +42,18 @@ class Job:
 
     id: str
     status: str  # in small letters: done, failed, or anything else while it works
-    names: tuple[str, ...] = ()
     amount: int | None = None  # what it says that it has written, or was to
     ended_at: datetime | None = None
-    raw: str = field(default="", repr=False)
+    raw: str = field(default="", repr=False)  # whole: which key holds the name that was asked for is unknown
 
     @staticmethod
     def read(row: Mapping[str, Any]) -> Job:
         """From any of the forms seen."""
-        metadata, times = _inner(row, "metadata"), _inner(row, "times")
+        times = _inner(row, "times")
         counts = [row.get(key) for key in ("completedItems", "totalItems")]
         return Job(
             id=_id(row),
             status=str(row.get("status") or "").casefold(),
-            names=tuple(str(metadata[key]) for key in NAMES if metadata.get(key)),
             amount=max((count for count in counts if isinstance(count, int)), default=None),
             ended_at=instant(times.get("end")),
             raw=orjson.dumps(row, option=orjson.OPT_NON_STR_KEYS).decode(),

@@ -126,10 +126,10 @@ def name_for(stem: str) -> str:
     return f"{stem}-{secrets.token_hex(3)}"
 
 
-def name_in(stem: str, texts: Sequence[str]) -> str:
-    """The name made for this stem that one of these texts holds; "" for none."""
-    found = (re.search(rf"{re.escape(stem)}-{MARK}", text) for text in texts)
-    return next((match[0] for match in found if match), "")
+def name_in(stem: str, text: str) -> str:
+    """The name made for this stem that a text holds; "" for none."""
+    match = re.search(rf"{re.escape(stem)}-{MARK}", text)
+    return match[0] if match else ""
 
 
 def start_in(prefix: str, name: str) -> datetime | None:

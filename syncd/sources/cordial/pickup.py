@@ -110,7 +110,7 @@ class ZoneBody:
     tag: str
 
     def __iter__(self) -> Iterator[bytes]:
-        with far_side(self.zone, reading=True):
+        with far_side(self.zone):
             yield from self.blocks
 
 
@@ -135,8 +135,8 @@ def modified_at(row: Mapping[str, Any]) -> datetime | None:
             case float() | int() as seconds:
                 return datetime.fromtimestamp(seconds, UTC)
             case str() as text:
-                try:
-                    at = datetime.fromisoformat(text)
+                try:  # FTP's own form lacks the T
+                    at = datetime.fromisoformat(f"{text[:8]}T{text[8:14]}" if text[:14].isdecimal() else text)
                 except ValueError:
                     continue
                 return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 20  # bytes
 CONNECT_S, ANSWER_S = 15, 30
+CHECK = "check zone and the zone_ keys of this source: they must list, read and make folders there"
 EXTRAS = {"sftp": ("sftp", "sshfs"), "s3": ("s3", "s3fs"), "gs": ("gcs", "gcsfs"), "az": ("azure", "adlfs")}
 # where errors of a far side come from; any other is a bug of ours
 LIBRARIES = {
@@ -32,7 +33,7 @@ LIBRARIES = {
 REFUSALS = {  # by name: their libraries are not always here
     *("PermissionDenied", "NoCredentialsError", "PartialCredentialsError", "ClientAuthenticationError"),
     *("RefreshError", "DefaultCredentialsError", "KeyImportError", "MalformedError", "HostKeyNotVerifiable"),
-    *("ParamValidationError", "SSLCertVerificationError"),
+    *("ParamValidationError", "SSLCertVerificationError", "SFTPPermissionDenied"),
 }
 
 
@@ -51,7 +52,9 @@ class Place:
         """Have the folder; False where we may not make it."""
         try:
             self.fs.makedirs(folder, exist_ok=True)
-        except PermissionError:
+        except Exception as error:
+            if not is_refusal(error):
+                raise
             return False
         return True
 
@@ -106,12 +109,14 @@ class Bucket(Place):
 
     def look(self, folder: str) -> None:
         self._refresh()
-        bucket, _, prefix = folder.partition("/")
+        bucket = folder.partition("/")[0]
         with suppress(FileNotFoundError):
             self.fs.ls(folder, detail=False)
             return
-        if prefix:
+        try:
             self.fs.ls(bucket, detail=False)  # an empty prefix is as good as one that isn't there; a bucket isn't
+        except FileNotFoundError:
+            raise ConfigError(f"the zone has no bucket {bucket!r}", hint=CHECK) from None
 
     def make(self, folder: str) -> bool:
         return True
@@ -148,12 +153,6 @@ class SftpPlace(Place):
 
 class FtpPlace(Place):
     """fsspec's reader asks for each block with a transfer of its own; ours reads one to its end."""
-
-    def make(self, folder: str) -> bool:
-        try:
-            return super().make(folder)
-        except error_perm:
-            return False
 
     def read(self, path: str, start: int) -> Iterator[bytes]:
         ftp: FTP = self.fs.ftp
@@ -238,8 +237,12 @@ def _ftp(zone: Zone) -> Iterator[Any]:
                 self.ftp: FTP = SameSession(context=trusted, timeout=self.timeout, encoding="utf-8")
             else:
                 self.ftp = FTP(timeout=self.timeout, encoding="utf-8")  # noqa: S321  # the operator chose ftp://
-            self.ftp.connect(zone.host, zone.port)
-            self.ftp.login(zone.user or "anonymous", _secret(zone.password) or "")
+            try:
+                self.ftp.connect(zone.host, zone.port)
+                self.ftp.login(zone.user, _secret(zone.password) or "")
+            except BaseException:
+                self.ftp.close()
+                raise
 
         def __del__(self) -> None:
             """Closed below."""
@@ -297,16 +300,12 @@ def _azure(zone: Zone) -> Any:
 
 
 @contextmanager
-def far_side(zone: Zone, *, reading: bool = False) -> Iterator[None]:
-    """What goes wrong with the place, told by what to do next. A missing file passes through, unless while reading."""
+def far_side(zone: Zone) -> Iterator[None]:
+    """What goes wrong with the place, told by what to do next."""
     try:
         yield
     except (SyncdError, GeneratorExit):
         raise
-    except FileNotFoundError as error:
-        if not reading:
-            raise
-        raise TryAgain(f"a file went away while it was read from {where(zone)}", hint="it goes on by itself") from error
     except Exception as error:
         if not isinstance(error, (OSError, EOFError)) and type(error).__module__.partition(".")[0] not in LIBRARIES:
             raise
@@ -319,10 +318,17 @@ def told(zone: Zone, error: Exception) -> SyncdError:
     said = plain(clean(zone, str(error))) or type(error).__name__
     if "HostKeyNotVerifiable" in kinds:
         return unknown_host(zone)
-    refused = isinstance(error, PermissionError) or kinds & REFUSALS
-    if refused or (isinstance(error, error_perm) and said.startswith(("530", "532"))) or _status(error) in (401, 403):
-        return ConfigError(f"the zone {where(zone)} refuses us: {said}", hint=_check(zone))
-    return TryAgain(f"the zone {where(zone)} is in trouble: {said}", hint=f"it goes on by itself; else {_check(zone)}")
+    if is_refusal(error):
+        return ConfigError(f"the zone {where(zone)} refuses us: {said}", hint=CHECK)
+    return TryAgain(f"the zone {where(zone)} is in trouble: {said}", hint=CHECK)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether the place knows us and says no."""
+    if isinstance(error, error_perm):  # 550 is also what a missing file gets: those have been told apart by then
+        return str(error).startswith(("530", "532", "550", "553"))
+    known = any(kind.__name__ in REFUSALS for kind in type(error).__mro__)
+    return known or isinstance(error, PermissionError) or _status(error) in (401, 403)
 
 
 def unknown_host(zone: Zone) -> SyncdError:
@@ -341,7 +347,7 @@ def unknown_host(zone: Zone) -> SyncdError:
     try:
         line = sync(get_loop(), key, timeout=ANSWER_S)
     except (OSError, asyncssh.Error) as error:
-        return TryAgain(f"the zone {where(zone)} is in trouble: {plain(str(error))}", hint=_check(zone))
+        return TryAgain(f"the zone {where(zone)} is in trouble: {plain(str(error))}", hint=CHECK)
     shown = f"{line.text}  (its fingerprint is {line.fingerprint})" if line else "no line: the server shows no key"
     return ConfigError(
         f"the zone {where(zone)} shows an SSH host key that {zone.known_hosts} does not have",
@@ -359,10 +365,6 @@ def clean(zone: Zone, text: str) -> str:
     for secret in zone.secrets:
         text = text.replace(secret.get_secret_value(), "***")
     return text
-
-
-def _check(zone: Zone) -> str:
-    return "check zone and the zone_ keys of this source: they must list, read and make folders there"
 
 
 def _status(error: Exception) -> int | None:

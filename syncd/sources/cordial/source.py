@@ -208,9 +208,9 @@ class Cordial:
 
     def _name_of(self, stem: str, job: jobs_api.Job | None, ticket: str) -> str:
         """The name under which a job was asked for: as the job tells it, as we remember it, else as the zone shows."""
-        if name := (name_in(stem, job.names) if job else "") or self._names.get(ticket, ""):
+        if name := (name_in(stem, job.raw) if job else "") or self._names.get(ticket, ""):
             return name
-        names = {name_in(stem, [one]) for one in pickup.names(self._zone, f"{stem}-")}
+        names = {name_in(stem, one) for one in pickup.names(self._zone, f"{stem}-")}
         if len(names) > 1:
             raise StartOver(
                 f"{len(names)} exports lie in the zone under {stem}-…, and job {ticket} does not tell which"
@@ -293,7 +293,7 @@ class Cordial:
 
 def named(stem: str, jobs: Iterable[jobs_api.Job]) -> list[jobs_api.Job]:
     """Those that were asked for under a name of this stem."""
-    return [job for job in jobs if name_in(stem, job.names)]
+    return [job for job in jobs if name_in(stem, job.raw)]
 
 
 class Client(httpx.Client):
