@@ -191,6 +191,12 @@ def thrifty() -> None:
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
 
 
+def give_back() -> None:
+    """Have the memory that a pass has freed go back to the system, also what lies between things that stay."""
+    with suppress(OSError, AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def told(source: str, error: TryAgain, pause_s: float) -> None:
     """Log a retry before its pause."""
     log.info("retry_planned", source=source, error=str(error), hint=error.hint, pause_s=round(pause_s, 1))

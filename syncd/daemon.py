@@ -20,7 +20,7 @@ from types import FrameType
 
 import structlog
 
-from syncd.assemble import House
+from syncd.assemble import House, give_back
 from syncd.errors import ConfigError, TryAgain
 from syncd.orders import work_off
 from syncd.sync import End, Mirror, Outcome, Stopped, one_pass
@@ -68,6 +68,7 @@ class Daemon:
             if future.done():
                 del self._running[name]
                 self._take_in(name, future)
+                give_back()
         try:
             self._take_orders(passes)
         except TryAgain as error:  # a full disk, say: they stay in the state
