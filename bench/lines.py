@@ -6,6 +6,7 @@ three that nobody declared. Seeded; made a block at a time, so 4 GB cost the mem
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -109,8 +110,10 @@ def values(rng: np.random.Generator, form: str, rows: int, clock: Sequence[str])
     }
 
 
-def blocks(form: str, size: int, seed: int, bad_every: int = 0, day: datetime = DAY) -> Iterator[bytes]:
-    """About `size` bytes of lines. With `bad_every` n, each nth line is broken in one of four ways."""
+def blocks(
+    form: str, size: int, seed: int, spoil_every: int = 0, day: datetime = DAY, kind: str = "bad"
+) -> Iterator[bytes]:
+    """About `size` bytes of lines. With `spoil_every` n, each nth line is spoilt in the way of this kind."""
     rng, made, number = np.random.default_rng(seed), 0, 0
     clock = [f"{day + timedelta(seconds=second):%Y-%m-%d %H:%M:%S}" for second in range(86_400 + 300)]
     while made < size:
@@ -120,9 +123,9 @@ def blocks(form: str, size: int, seed: int, bad_every: int = 0, day: datetime = 
         else:
             shape = "{" + ",".join(f'"{name}":%s' for name in columns) + "}"
         lines = [shape % row for row in zip(*columns.values(), strict=True)]
-        if bad_every:
-            for at in range(-number % bad_every, len(lines), bad_every):
-                lines[at] = broken(lines[at], form, at)
+        if spoil_every:
+            for at in range(-number % spoil_every, len(lines), spoil_every):
+                lines[at] = SPOILT[kind](lines[at], form, at)
         number += len(lines)
         if form == "csv" and not made:
             lines.insert(0, ",".join(f'"{name}"' for name in columns))
@@ -143,16 +146,41 @@ def broken(line: str, form: str, number: int) -> str:
     )[number % 4]
 
 
-def made(folder: Path, form: str, mb: int, seed: int = 7, bad_every: int = 0, day: datetime = DAY) -> Path:
+def odd_time(line: str, form: str, number: int) -> str:
+    """The line with a session_time that is none: a number in JSON, a word in CSV. The column is text from here on."""
+    if form == "csv":
+        return re.sub(r"^([^,]*,[^,]*,[^,]*,[^,]*),[^,]*", r'\1,"soon"', line)
+    return re.sub(r'"session_time":"[^"]*"', '"session_time":1767600000', line, count=1)
+
+
+def odd_number(line: str, form: str, number: int) -> str:
+    """The line with a word where a declared column has numbers."""
+    if form == "csv":
+        return re.sub(r"^([^,]*,[^,]*,[^,]*,[^,]*,[^,]*),[^,]*", r"\1,soon", line)
+    return re.sub(r'"session_number":[0-9]*', '"session_number":"soon"', line, count=1)
+
+
+SPOILT = {"bad": broken, "odd-time": odd_time, "odd-number": odd_number}
+
+
+def made(
+    folder: Path,
+    form: str,
+    mb: int,
+    seed: int = 7,
+    spoil_every: int = 0,
+    day: datetime = DAY,
+    kind: str = "bad",
+) -> Path:
     """The gzipped file of `mb` million bytes of lines, made when it is not there; beside it how many bytes they are."""
-    bad = f"-bad{bad_every}" if bad_every else ""
-    path = folder / f"sessions-{day:%Y%m%d}-{mb}mb-seed{seed}{bad}.{form}.gz"
+    spoilt = f"-{kind}{spoil_every}" if spoil_every else ""
+    path = folder / f"sessions-{day:%Y%m%d}-{mb}mb-seed{seed}{spoilt}.{form}.gz"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         packer, aside, size = zlib.compressobj(1, zlib.DEFLATED, 31), path.with_suffix(".aside"), 0
         rows = -1 if form == "csv" else 0
         with aside.open("wb") as file:
-            for block in blocks(form, mb * 1_000_000, seed, bad_every, day):
+            for block in blocks(form, mb * 1_000_000, seed, spoil_every, day, kind):
                 file.write(packer.compress(block))
                 size += len(block)
                 rows += BLOCK

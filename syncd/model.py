@@ -124,6 +124,7 @@ class Scope:
     merge_keys: tuple[tuple[str, ...], ...] = ()  # best first; the first whose columns are all there is used
     event_time: tuple[str, ...] = ()  # columns that may give the event's date, best first
     snapshot: bool = False
+    made_text: frozenset[str] = frozenset()  # columns declared as something else that a conflict has made text
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ import pyarrow as pa
 INTS = {f"{sign}int{bits}": (sign, bits) for sign in ("", "u") for bits in (8, 16, 32, 64)}
 NUMBERS = {*INTS, "decimal", "double"}
 KINDS = {"null", "bool", *NUMBERS, "string", "json", "date", "timestamp", "list", "struct"}
+TEXTS = ("null", "string", "json")  # whose values are text
 MAX_DIGITS = 38  # of a decimal128
 MAX_EXACT = 2**53  # up to here every integer is a double
 MAX_FIELDS = 200  # a struct with more is JSON text

@@ -187,6 +187,11 @@ def test_an_empty_field_of_a_column_that_widens_on_the_way_is_null_all_the_way()
     assert {*values(batches, "v")[1::2]} == {None}
 
 
+def test_an_empty_field_stays_null_in_a_column_that_earlier_runs_made_text() -> None:
+    scope = Scope("t", (Column("v", Type("string"), "v", "declared"),), made_text=frozenset({"v"}))
+    assert values(read(b"v,w\n,x\nodd,x\n", scope, "csv"), "v") == [None, "odd"]
+
+
 def test_the_scope_tells_the_header_too_and_the_caller_may_decide() -> None:
     scope = Scope("t", (Column("2024", Type("int64"), "2024", "declared"),))
     assert values(read(b"2024,2025\n1,2\n", scope, "csv"), "2024") == [1]

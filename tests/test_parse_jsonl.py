@@ -318,6 +318,8 @@ def test_a_declared_column_takes_its_vendors_spellings(type: str, sent: str, sto
         ("uint64", "-1", "decimal", Decimal(-1)),
         ("uint8", "300", "int64", 300),
         ("int64", "1.5", "double", 1.5),
+        ("int64", '"1.5"', "double", 1.5),
+        ("int64", '"1e2"', "double", 100.0),
         ("uint64", "0.12345678901234567891", "decimal", Decimal("0.12345678901234567891")),
         ("bool", "2", "string", "2"),
         ("date", '"2026-1-5"', "string", "2026-1-5"),
@@ -506,6 +508,40 @@ def test_names_equal_but_for_case_are_two_columns_and_the_scopes_keep_theirs() -
     scope = Scope("t", (Column("a_x", Type("int64"), "A"), Column("a", Type("int64"), "a")))
     (batch,) = read(b'{"A":1,"a":2}\n', scope)
     assert [(column.name, column.source_name) for column in batch.columns] == [("a_x", "A"), ("a", "a")]
+
+
+@pytest.mark.parametrize("odd", ["1.50", "-0", "true", "[ 1.0 ]", '{"v":"x"}'])
+@pytest.mark.parametrize("size", [1 << 10, 1 << 20])
+def test_rare_odd_values_of_a_text_column_show_what_was_sent(odd: str, size: int) -> None:
+    sent = [odd if n % 75 == 9 else "null" if n % 7 == 1 else f'"{n}"' for n in range(MANY)]
+    lines = [f'{{"v":{value}}}\n' for value in sent]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, "whole", lambda chunks, last_end: whole(chunks, last_end, size))
+        batches = read("".join(lines).encode(), declared(v="timestamp"))
+    assert values(batches, "v") == [None if value == "null" else value.strip('"').replace(" ", "") for value in sent]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_which_of_two_new_names_is_kept_is_told_by_the_names_and_not_by_the_way_a_line_went(order: int) -> None:
+    (slow, fast) = (b' {"a":1}\n', b'{"A":2}\n' * MANY)
+    (batch,) = read(b"".join([slow, fast][::order]))
+    assert {column.source_name: column.name for column in batch.columns} == {"A": "A", "a": "a_ca978112"}
+
+
+@pytest.mark.parametrize("numbers", [["0.5", '"1.5"'], ['"1.5"', "0.5"]])
+@pytest.mark.parametrize("size", [1, 20, 200])
+def test_a_quoted_fraction_in_a_column_of_integers_is_a_number_wherever_blocks_end(
+    numbers: list[str], size: int
+) -> None:
+    lines = [f'{{"v":{number}}}\n'.encode() for number in (*numbers * 8, *["7"] * 20)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, "whole", lambda chunks, last_end: whole(chunks, last_end, size))
+        batches = read(b"".join(lines), declared(v="int64"))
+    assert [float(value) for value in values(batches, "v")] == [
+        *[float(n.strip('"')) for n in numbers] * 8,
+        *[7.0] * 20,
+    ]
+    assert type_of(batches, "v").startswith("double")
 
 
 def test_thousands_of_columns_and_a_key_of_ten_thousand_characters() -> None:

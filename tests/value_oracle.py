@@ -111,9 +111,7 @@ TIME = re.compile(
 def meant(sent: Any, guide: Type) -> Any:
     """What a sent value stands for under a declared type, where it is one of its accepted spellings; else itself."""
     if type(sent) is str:
-        if guide.kind in INTS and re.fullmatch(WHOLE, sent):
-            return Digits(sent)
-        if guide.kind in ("double", "decimal") and re.fullmatch(NUMBER, sent) and not math.isinf(float(sent)):
+        if guide.kind in (*INTS, "double", "decimal") and re.fullmatch(NUMBER, sent) and not math.isinf(float(sent)):
             return Digits(sent)
         if guide.kind == "date" and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", sent):
             with suppress(ValueError):
@@ -157,8 +155,6 @@ def meant_text(sent: str | None, guide: Type) -> Any:
         return sent == "1"
     if guide.kind in ("list", "struct"):
         return array(sent)
-    if guide.kind in INTS and re.fullmatch(NUMBER, sent) and not math.isinf(float(sent)):
-        return Digits(sent)
     return meant(sent, guide)
 
 

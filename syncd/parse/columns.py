@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,9 +14,7 @@ import pyarrow.compute as pc
 
 from syncd.model import Batch, Column, Rejected, Scope
 from syncd.parse.values import Refused
-from syncd.types import INTS, NULL, Type, arrow, join
-
-TEXTS = ("null", "string", "json")  # kinds whose values are text
+from syncd.types import INTS, NULL, TEXTS, Type, arrow, join
 
 
 @dataclass(slots=True)
@@ -39,7 +38,7 @@ class Known:
     forms: dict[str, pa.DataType] = field(default_factory=dict)
     taken: set[str] = field(default_factory=lambda: {"_syncd_row"})  # names in use, in lower case
     groups: frozenset[str] = frozenset()  # what stands before a dot in a declared name
-    values: frozenset[str] = frozenset()  # declared, and not text when the part began: an empty CSV field is NULL
+    not_text: frozenset[str] = frozenset()  # declared as something else than text: an empty CSV field is NULL
     mixed: frozenset[str] = frozenset()  # of one block: text, but other values were met on the fast way
 
     @classmethod
@@ -48,12 +47,12 @@ class Known:
         known.taken.update(column.name.lower() for column in scope.columns)
         names = [column.source_name for column in scope.columns if column.origin == "declared"]
         known.groups = frozenset(name[:at] for name in names for at in range(len(name)) if name[at] == ".")
-        known.values = frozenset(name for name in names if known.columns[name].type.kind not in TEXTS)
+        known.not_text = scope.made_text.union(name for name in names if known.columns[name].type.kind not in TEXTS)
         return known
 
     def snapshot(self) -> Known:
         """As it is now, for another thread."""
-        return Known(dict(self.columns), dict(self.forms), self.taken, self.groups, self.values)
+        return Known(dict(self.columns), dict(self.forms), self.taken, self.groups, self.not_text)
 
     def told(self, types: Mapping[str, Type], mixed: Iterable[str]) -> Known:
         """The same for one block, as if these had been known before it."""
@@ -102,6 +101,8 @@ def batch(found: Found, known: Known, first_row: int, offset: int) -> Batch:
     arrays: list[pa.Array] = []
     columns: list[Column] = []
     nulls: list[Column] = []
+    for source_name in _alike(found.columns, known):
+        known.learn(source_name, NULL)
     for source_name, (array, t) in found.columns.items():
         column = known.learn(source_name, t)
         if array is None and column.type.kind == "null":
@@ -123,6 +124,13 @@ def batch(found: Found, known: Known, first_row: int, offset: int) -> Batch:
         blank=found.blank,
         nulls=tuple(nulls),
     )
+
+
+def _alike(names: Iterable[str], known: Known) -> list[str]:
+    """The new ones that differ only in case, in an order that doesn't depend on the way that their lines went."""
+    new = [name for name in names if name not in known.columns]
+    lower = Counter(name.lower() for name in new)
+    return sorted(name for name in new if lower[name.lower()] > 1)
 
 
 def _shown(array: pa.Array | None, t: Type, known: Type, length: int) -> tuple[Type, pa.Array]:

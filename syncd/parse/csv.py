@@ -161,7 +161,7 @@ def _found(
             for array, texts in zip(arrays, slow[0], strict=True)
         ]
     columns: dict[str, tuple[pa.Array | None, Type]] = {
-        name: typed(array, known.guide(name), empty_is_null=name in known.values)
+        name: typed(array, known.guide(name), empty_is_null=name in known.not_text)
         for name, array in zip(dialect.names, arrays, strict=True)
     }
     return Found(

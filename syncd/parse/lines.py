@@ -77,6 +77,11 @@ class Lines:
         pattern = re.compile(name + rb"""\s*:\s*(?!(?:-?[0-9]{1,20}|null|"-?[0-9]{1,20}")[\s,}])""")
         return self.at(np.array([match.start() for match in pattern.finditer(self.block)], np.int64))
 
+    def without_string(self, key: str) -> Indices:
+        """The lines where this key has something else than a string or null."""
+        pattern = re.compile(re.escape(encode_basestring(key).encode()) + rb"\s*:\s*[^\"n\s]")
+        return self.at(np.array([match.start() for match in pattern.finditer(self.block)], np.int64))
+
     def has_minus_zero(self) -> bool:
         return b"-0" in self.block and bool(re.search(rb"-0[\s,\]}]", self.block))
 

@@ -28,6 +28,7 @@ from syncd.types import NULL, STRING, TIMESTAMP, Type, join
 SAMPLES = 8  # lines looked at to learn a block's keys
 FEW = 8  # lines so few that halving them is no gain
 MANY_BRACKETS = 200  # of one line; pyarrow infers types by recursion
+RARE = 50  # of so many lines one: read slowly they cost less than to be looked for in all
 MAX_FAILURES = 100  # of pyarrow in one block, before the slow way is the quicker
 
 
@@ -167,6 +168,9 @@ class _Reader:
         if match := re.search(r"(?:Column\(/(.*)\) changed .* )?in row (\d+)$", message, re.DOTALL):
             row = int(match[2])
             bad = group[row : row + 1]
+            if len(odd := self.not_strings(group, bad, match[1])):
+                self.slow.read(self.lines, odd.tolist(), self.known)
+                return [np.setdiff1d(group, odd)]
             self.slow.read(self.lines, bad.tolist(), self.known)
             self.widen_by_rows(bad, match[1])
             return [group[:row], group[row + 1 :]]
@@ -215,6 +219,13 @@ class _Reader:
                 t = join(self.known.type(name), type_of_all([row[name], *samples], guide))
                 if t.kind in ("string", "json"):
                     raise Unspelled({name: t})
+
+    def not_strings(self, group: Indices, bad: Indices, name: str | None) -> Indices:
+        """The few lines like the bad one, that have something else than a string where the column is text."""
+        if name is None or name in self.cut.texts or self.known.type(name) != STRING:
+            return group[:0]
+        odd = np.intersect1d(self.lines.without_string(name), group)
+        return odd if np.isin(bad, odd).any() and RARE * len(odd) <= len(group) else group[:0]
 
     def unlike(self, group: Indices, token: str) -> Indices:
         """The lines with this number, and those where its key has another that is no plain integer."""

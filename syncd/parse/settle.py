@@ -118,9 +118,26 @@ def _strings(array: pa.Array, guide: Type) -> Settled:
             return Settled(array, STRING, _unlike(array, lambda text: date_in(text) is not None))
     if guide.kind == "timestamp":
         return _spelled_times(array)
-    if guide.kind in ("bool", "double", "decimal"):  # a number in quotes, perhaps
+    if guide.kind == "double":
+        return _spelled_doubles(array)
+    if guide.kind in ("bool", "decimal"):  # a number in quotes, perhaps
         return Settled(array, STRING, _some(array.is_valid()))
     return Settled(array, STRING)
+
+
+EXACT_LENGTH = 16  # characters: 15 digits and a point survive in a double
+
+
+def _spelled_doubles(array: pa.Array) -> Settled:
+    is_short = pc.less_equal(pc.binary_length(array), EXACT_LENGTH)
+    plain = pc.and_(is_short, pc.match_substring_regex(array, r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"))
+    if not pc.any(plain).as_py():
+        return Settled(array, STRING, _some(array.is_valid()))
+    if pc.all(plain).as_py():
+        return _doubles(array.cast(pa.float64()))
+    settled = _doubles(pc.if_else(plain, array, pa.scalar(None, pa.string())).cast(pa.float64()))
+    others = pc.invert(plain) if settled.doubt is None else pc.or_(pc.invert(plain), pa.array(settled.doubt))
+    return Settled(settled.array, settled.type, _some(others))
 
 
 _USUAL_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?$"

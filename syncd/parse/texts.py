@@ -11,14 +11,13 @@ import pyarrow.compute as pc
 from syncd.model import Column
 from syncd.parse import jsonl
 from syncd.parse.arraytext import json_of
-from syncd.parse.columns import TEXTS, Known, widen
+from syncd.parse.columns import Known, widen
 from syncd.parse.plainlists import plain_lists
 from syncd.parse.settle import settle
 from syncd.parse.values import Refused, as_column, decode, number_in, type_of_all
-from syncd.types import BOOL, INTS, NULL, STRING, TIMESTAMP, Type, arrow, join, list_of
+from syncd.types import BOOL, INTS, NULL, STRING, TEXTS, TIMESTAMP, Type, arrow, join, list_of
 
 Typed = tuple[pa.Array | None, Type]
-EXACT_LENGTH = 16  # characters: 15 digits and a point survive in a double
 TRUE, FALSE = pa.array(["1", "true"]), pa.array(["0", "false"])
 
 
@@ -38,7 +37,7 @@ def typed(array: pa.Array, guide: Type, *, empty_is_null: bool) -> Typed:
 def _plain(array: pa.Array, guide: Type) -> Typed | None:
     """Scalars all at once; None where one of them is not spelled as the type's own."""
     try:
-        if guide.kind in INTS or guide.kind == "date":
+        if guide.kind in (*INTS, "date", "double"):
             settled = settle(array, guide)
             if settled.doubt is None and settled.type.kind == guide.kind:
                 return settled.array, settled.type
@@ -46,11 +45,6 @@ def _plain(array: pa.Array, guide: Type) -> Typed | None:
             settled = settle(_instants(array), guide)
             if settled.doubt is None:
                 return settled.array, TIMESTAMP
-        elif guide.kind == "double" and pc.max(pc.binary_length(array)).as_py() <= EXACT_LENGTH:
-            if pc.all(pc.match_substring_regex(array, r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$")).as_py():
-                settled = settle(array.cast(pa.float64()), guide)
-                if settled.doubt is None:
-                    return settled.array, settled.type
         elif guide.kind == "bool":
             true, known = pc.is_in(array, TRUE), pc.is_in(array, pa.chunked_array([TRUE, FALSE]).combine_chunks())
             if pc.all(pc.or_(known, array.is_null())).as_py():

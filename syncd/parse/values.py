@@ -234,9 +234,7 @@ def _fraction_type(text: str) -> Type:
 
 
 def _text_type(text: str, guide: Type) -> Type:
-    if guide.kind in INTS and (match := WHOLE.fullmatch(text)):
-        return _number_type(Whole(match[0]), guide)
-    if guide.kind in ("decimal", "double") and (number := number_in(text)):
+    if guide.kind in (*INTS, "decimal", "double") and (number := number_in(text)):
         return _number_type(number, guide)
     if guide.kind == "timestamp" and time_in(text):
         return TIMESTAMP

@@ -35,6 +35,7 @@ from syncd.destinations.lake.sweep import NAMED, forget_files, remove_orphans
 from syncd.destinations.lake.views import rejected_sql
 from syncd.errors import ConfigError, SyncdError
 from syncd.model import Batch, Committed, Job, Landed, Run, Scope, Staged
+from syncd.types import TEXTS
 
 RUNS: tuple[str, ...] = ("source", "run", "job", "scope", "format", "period_start", "period_end", "completed_at")
 RUNS += ("loaded_at", "parts", "rows", "rejected", "bytes", "status")
@@ -77,7 +78,10 @@ class Lake:
         published = self.stamp()
         if self._taught.get((source, declared.name), ("", declared))[0] != published:
             known = columns_of(self._read, source, declared.name)
-            taught = replace(declared, columns=tuple(learned(known, declared.columns, ())))
+            columns = learned(known, declared.columns, ())
+            texts = {column.source_name for column in columns if column.type.kind in TEXTS}
+            meant = {column.source_name for column in declared.columns if column.type.kind not in TEXTS}
+            taught = replace(declared, columns=tuple(columns), made_text=frozenset(texts & meant))
             self._taught[source, declared.name] = published, taught
         return self._taught[source, declared.name][1]
 
