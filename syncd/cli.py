@@ -92,6 +92,9 @@ def syncd(
 ) -> None:
     """Mirrors raw-data exports into tables that plain DuckDB can query."""
     keep_to_ourselves()
+    from syncd import log
+
+    log.set_up(log_format.value if log_format else None)  # first of all: an event on stdout would stand in an answer
     context.obj = Globals(config, data_dir, log_format)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import socket
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -274,6 +275,28 @@ def test_a_login_that_fails_names_the_setting(token: Any, reaction: type[SyncdEr
         source.jobs()
     assert type(caught.value) is reaction
     assert says in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("path", "hinted"), [("/v1/oauth/token", False), ("/v1/oauth/token/", False), ("/v1/token", True), ("/", True)]
+)
+def test_a_refusal_at_an_unusual_path_doubts_the_path_too(path: str, hinted: bool) -> None:
+    transport = httpx.MockTransport(refusal(401, json={"success": False, "errorMessage": "no"}))
+    source = Contentsquare("acme", "me", SecretStr(SECRET), None, f"https://api.vendor.test{path}", transport=transport)
+    with pytest.raises(ConfigError) as caught:
+        source.jobs()
+    assert "client_secret" in caught.value.hint
+    assert ("token_url" in caught.value.hint) is hinted
+
+
+def test_a_port_where_nobody_listens_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    source = Contentsquare("acme", "me", SecretStr(SECRET), token_url=f"http://127.0.0.1:{port}/v1/oauth/token")
+    with pytest.raises(TryAgain) as caught:
+        source.jobs()
+    assert f"127.0.0.1:{port}" in str(caught.value)
+    assert f"127.0.0.1:{port}/v1/oauth/token" in caught.value.hint
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError("Name or service not known"), httpx.ReadTimeout("slow")])

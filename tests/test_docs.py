@@ -6,9 +6,15 @@ import ast
 import re
 import signal
 from collections.abc import Iterator
+from dataclasses import fields
+from datetime import UTC, datetime
 from pathlib import Path
 
+from syncd import ledger
 from syncd.errors import SyncdError
+from syncd.gaps import Gap
+from syncd.reserve import Room
+from syncd.volume import Volume
 from tests.hints import Hints
 
 ROOT = Path(__file__).parent.parent
@@ -88,3 +94,14 @@ def test_each_link_between_pages_leads_somewhere() -> None:
             target = (page.parent / name) if name else page
             assert target.exists(), f"{page.name}: {link}"
             assert not anchor or anchor in anchors(target), f"{page.name}: {link}"
+
+
+def test_each_key_of_an_answer_stands_in_the_docs() -> None:
+    page = (ROOT / "docs/answers.md").read_text()
+    sections = re.findall(r"^## `syncd (\w+).*?\n(.*?)(?=^## |\Z)", page, re.M | re.S)
+    told = {command: re.findall(r"^\| `(\w+)` \|", text, re.M) for command, text in sections}
+    disk = Room(1, 0)
+    status = ledger.status(ledger.Seen([], {}, []), [], datetime.now(UTC), disk, Volume(0, 0, 0, 1), [])
+    assert told["runs"] == list(ledger.KEYS)
+    assert told["gaps"] == [each.name for each in fields(Gap)]
+    assert sorted(told["status"]) == sorted(status)

@@ -180,6 +180,13 @@ def test_what_can_not_be_probed_is_told(tmp_path: Path) -> None:
     assert (unknown.returncode, "sources: acme" in unknown.stderr) == (2, True)
 
 
+def test_nothing_but_the_answer_is_on_stdout(tmp_path: Path) -> None:
+    with running(**CALM | {"jobs": 1}) as vendor:
+        home = Home(tmp_path, {"acme": vendor.settings()})
+        assert home.run("check").stdout == f"ok: acme answers; data in {home.data_dir}\n"
+        assert "request_ended" not in home.run("once", "--dry-run").stdout
+
+
 def test_the_report_is_json_for_machines(tmp_path: Path) -> None:
     with running(**CALM) as vendor:
         told = Home(tmp_path, {"acme": vendor.settings()}).json("probe", "acme")

@@ -30,7 +30,7 @@ from syncd.sources.contentsquare.answers import (
     mappings,
     name_of,
 )
-from syncd.sources.contentsquare.login import Login, Token, json_of, said_by
+from syncd.sources.contentsquare.login import Login, Token, address_of, json_of, said_by
 from syncd.sources.contentsquare.paging import DEFAULT_PAGE, LIMIT, Paging, Walk
 
 T = TypeVar("T")
@@ -227,7 +227,7 @@ class Api:
         try:
             return self._client.request(method, url, headers=headers, **what)
         except httpx.RequestError as error:
-            raise broken(httpx.URL(url).host, error, hint=self._login.check_url()) from None
+            raise broken(address_of(url), error, hint=self._login.check_url()) from None
 
     def _payload(self, token: Token, path: str, response: httpx.Response, answer: Any) -> Any:
         if response.is_success and isinstance(answer, list):

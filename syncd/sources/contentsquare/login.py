@@ -18,6 +18,7 @@ from syncd.fetch.http import broken, is_safe, pause_asked, plain, says_busy
 
 LIFE_S = 3600.0  # of a token (documented), where the answer doesn't say
 LONGEST_LIFE_S = 86400.0
+TOKEN_PATH = "/oauth/token"  # noqa: S105  # where the vendor gives tokens (documented, May 2025)
 RENEW_AT = 0.85  # of its life
 
 
@@ -92,7 +93,7 @@ class Login:
         try:
             return self._client.post(self._url, json=wanted, headers={"Accept": "application/json"})
         except (httpx.TransportError, httpx.DecodingError) as error:
-            raise broken(httpx.URL(self._url).host, error, hint=self.check_url()) from None
+            raise broken(address_of(self._url), error, hint=self.check_url()) from None
 
     def _base_url(self, endpoint: object) -> str:
         """`endpoint`, with or without scheme, slash and version; absent: the host of the token URL."""
@@ -118,7 +119,8 @@ class Login:
         keys = f"sources.{self.source}.client_id, client_secret and project_id"
         if status == 429 or says_busy(said):
             return TryAgain(message, after=after)
-        if status in (400, 401, 403) and isinstance(answer, Mapping):
+        usual = httpx.URL(self._url).path.rstrip("/").endswith(TOKEN_PATH)
+        if status in (400, 401, 403) and isinstance(answer, Mapping) and usual:
             return ConfigError(
                 f"credentials refused: {message}", hint=f"check {keys}; credentials end a year after they were made"
             )
@@ -133,8 +135,12 @@ class Login:
         return TryAgain(message, hint="the vendor is in trouble; it goes on by itself", after=after)
 
     def check_url(self) -> str:
-        url = httpx.URL(self._url)
-        return f"check sources.{self.source}.token_url: it leads to {url.host}{url.path}"
+        return f"check sources.{self.source}.token_url: it leads to {address_of(self._url)}{httpx.URL(self._url).path}"
+
+
+def address_of(url: str) -> str:
+    """Host and port, where one is named."""
+    return httpx.URL(url).netloc.decode("ascii")
 
 
 def json_of(response: httpx.Response) -> Any:

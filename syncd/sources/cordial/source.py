@@ -20,6 +20,7 @@ import httpx
 from pydantic import SecretStr
 
 from syncd.errors import BadRun, HandOver, StartOver
+from syncd.fetch.http import Client
 from syncd.model import NEVER, Body, ExportRequest, Job, Part, Run, Scope
 from syncd.sources.cordial import api as jobs_api
 from syncd.sources.cordial import pickup
@@ -101,7 +102,7 @@ class Cordial:
     def api(self) -> Api:
         """The typed client; connects on first use."""
         made = self._made_of
-        client = Client(transport=made["transport"], timeout=made["timeout"])
+        client = Client(self.name, transport=made["transport"], timeout=made["timeout"])
         return Api(client, self.name, made["base_url"], made["api_key"], self._zone.secrets, self._slots)
 
     def scope(self, name: str) -> Scope:
@@ -294,13 +295,6 @@ class Cordial:
 def named(stem: str, jobs: Iterable[jobs_api.Job]) -> list[jobs_api.Job]:
     """Those that were asked for under a name of this stem."""
     return [job for job in jobs if name_in(stem, job.raw)]
-
-
-class Client(httpx.Client):
-    """Lets go of its connections with its last user."""
-
-    def __del__(self) -> None:
-        self.close()
 
 
 def remade(made_of: dict[str, Any]) -> Cordial:
