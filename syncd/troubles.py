@@ -13,10 +13,12 @@ from syncd import show
 from syncd.gaps import EXPIRED, SET_ASIDE
 from syncd.model import NEVER
 from syncd.outlook import Outlook
+from syncd.reserve import HINT
 
-SOURCE, EXPIRING, WAITING = "source", "expiring", "waiting"
+SOURCE, DISK, EXPIRING, WAITING = "source", "disk", "expiring", "waiting"
 WORDS = {
     SOURCE: "can't be read",
+    DISK: "downloads are paused",
     SET_ASIDE: "set aside",
     WAITING: "waiting for its files from you",
     EXPIRING: "not home yet, and soon deleted by the vendor",
@@ -28,7 +30,7 @@ WORDS = {
 
 
 class Trouble(NamedTuple):
-    """One thing that is wrong; a source as a whole has no job, scope, run or period."""
+    """One thing that is wrong; a source has no job, scope, run or period, the disk no source."""
 
     kind: str  # of WORDS
     source: str
@@ -54,7 +56,7 @@ class Trouble(NamedTuple):
     def about(self) -> str:
         """The same for people."""
         if self.period_start is None or self.period_end is None:
-            return self.source
+            return self.source or "the disk"
         return f"{self.source}.{self.scope} {show.period(self.period_start, self.period_end)}, " + (
             f"run {self.source}/{self.run}" if self.run else f"job {self.job}"
         )
@@ -65,6 +67,9 @@ def troubles(seen: Outlook, expiring_within: timedelta) -> Iterator[Trouble]:
     for name, source in seen.status["sources"].items():
         if source["error"]:
             yield Trouble(SOURCE, name, source["error"], source["hint"] or "")
+    if (disk := seen.status["disk"])["downloads_paused"]:
+        free, kept = show.size(disk["free"]), show.size(disk["reserve"])
+        yield Trouble(DISK, "", f"{free} of the disk are free, {kept} are kept for commits", HINT)
     for run in seen.on_their_way:
         if run["state"] == WAITING:
             yield Trouble(WAITING, error=run["error"] or "", hint=run["hint"] or "", **of(run))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json  # noqa: TID251  # messages as any receiver reads them
 import os
+import re
 import socket
 import sys
 import threading
 import time
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,11 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from syncd.outlook import Outlook
 from syncd.tell.deliver import Undelivered, posting, running
-from syncd.tell.lines import Heartbeat, Troubles, load, slack
+from syncd.tell.lines import Heartbeat, Troubles, load, message, slack
 from syncd.tell.notes import Notes, read
-from syncd.troubles import Trouble
+from syncd.troubles import WORDS, Trouble, troubles
 from tests.ear import Ear, listening_ear
 from tests.home import Home
 from tests.sandbox_fixture import running as sandbox
@@ -308,6 +311,33 @@ def test_a_source_that_fails_is_told_when_that_stands(tmp_path: Path, monkeypatc
     monkeypatch.setattr("syncd.tell.lines.STANDS", timedelta(0))
     look.line.round()
     assert [one["event"] for one in look.sent] == ["source"]
+
+
+def test_a_disk_that_is_nearly_full_is_told_and_that_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing: Any = {each.name: [] for each in fields(Outlook)}
+    short = {"free": 10_000_000, "reserve": 50_000_000, "downloads_paused": True}
+    seen = Outlook(**nothing | {"at": midnight(0), "status": {"sources": {}, "disk": short}})
+    look = Looking(tmp_path, monkeypatch)
+    look.now = list(troubles(seen, timedelta(hours=1)))
+    look.line.round()
+    look.now = []
+    look.line.round()
+    assert [one["event"] for one in look.sent] == ["disk", "recovered"]
+    assert "the disk: downloads are paused" in look.sent[0]["text"]
+    assert "10.0 MB of the disk are free" in look.sent[0]["text"]
+
+
+def test_the_page_shows_the_messages_as_they_are() -> None:
+    page = (Path(__file__).parent.parent / "docs/telling.md").read_text()
+    shown, trouble = (json.loads(one) for one in re.findall(r"```json\n(.*?)```", page, re.S))
+    assert shown.keys() == LOAD_KEYS
+    mine = message("late", "acme", [late(1)])
+    assert trouble.keys() == mine.keys()
+    assert trouble["troubles"][0].keys() == mine["troubles"][0].keys()
+    for kind in WORDS:
+        assert f"`{kind}`" in page
 
 
 def test_a_torn_note_costs_no_other(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from syncd import show
 from syncd.outlook import Outlook
 from syncd.tell.deliver import Deliver, GivenUp
 from syncd.tell.notes import KEPT, Notes
-from syncd.troubles import SOURCE, WORDS, Trouble, troubles
+from syncd.troubles import DISK, SOURCE, WORDS, Trouble, troubles
 
 STANDS = timedelta(hours=1)  # how long a source fails before it is told; one that refuses us is told at once
 SHOWN = 5  # troubles in a text
@@ -129,7 +129,7 @@ class Troubles:
 
     def _is_known(self, one: Trouble) -> bool:
         """Whether it needs no pass to know: of a period without a run the vendor may have news."""
-        return one.kind == SOURCE or one.run != "" or one.source in self._asked
+        return one.kind in (SOURCE, DISK) or one.run != "" or one.source in self._asked
 
 
 class Heartbeat:
@@ -171,8 +171,8 @@ def message(event: str, source: str, group: list[Trouble]) -> dict[str, Any]:
     said = "well again" if event == "recovered" else WORDS.get(event, event)
     lines = [f"• {told(one, event)}" for one in group[:SHOWN]]
     lines += [f"… and {len(group) - SHOWN} more"] * (len(group) > SHOWN)
-    count = "" if group[0].kind == SOURCE else f"{len(group)} period{'s' * (len(group) > 1)} "
-    head = f"syncd on {socket.gethostname()}: {source}: {count}{said}"
+    count = "" if group[0].kind in (SOURCE, DISK) else f"{len(group)} period{'s' * (len(group) > 1)} "
+    head = f"syncd on {socket.gethostname()}: {source or 'the disk'}: {count}{said}"
     listed = [one._asdict() | {"was": one.kind} if event == "recovered" else one._asdict() for one in group[:LISTED]]
     counts = {"event": event, "source": source, "count": len(group), "troubles": listed}
     return counts | {"host": socket.gethostname(), "text": slack("\n".join([head, *lines]))}
