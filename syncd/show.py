@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from syncd.gaps import COVERED, Gap
+from syncd.model import NEVER
 
 
 def as_json(value: Any) -> None:
@@ -104,7 +105,7 @@ def period(start: datetime, end: datetime) -> str:
 
 
 def minute(instant: datetime | None) -> str:
-    return f"{instant:%Y-%m-%d %H:%M}" if instant else "–"  # noqa: RUF001
+    return f"{instant:%Y-%m-%d %H:%M}" if instant and instant != NEVER else "–"  # noqa: RUF001
 
 
 def rows_as_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
