@@ -27,10 +27,10 @@ from tests.cordial_box import (  # fmt: skip
     contents,
     delivered,
     export,
+    mounted,
     polled,
     requests,
     running,
-    section,
 )
 from tests.source_contract import SourceContract
 
@@ -58,7 +58,7 @@ class TestContract(SourceContract):
     def source(self, tmp_path: Path) -> Iterator[Cordial]:
         with running() as box:
             two_days = export(start=f"{YESTERDAY - DAY:%Y-%m-%d}", records_per_file=15)
-            source = configured(tmp_path, section(box, activities=two_days))
+            source = configured(tmp_path, mounted(box, activities=two_days))
             runs = tuple(delivered(source, box, request) for request in requests(source))
             yield with_known(source._made_of, runs)
 
@@ -71,7 +71,7 @@ def box() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def source(box: Sandbox, tmp_path: Path) -> Cordial:
-    return configured(tmp_path, section(box))
+    return configured(tmp_path, mounted(box))
 
 
 def posts(box: Sandbox) -> int:
@@ -82,7 +82,7 @@ def posts(box: Sandbox) -> int:
 
 
 def test_what_the_vendor_purges_soon_goes_before_the_rest(box: Sandbox, tmp_path: Path) -> None:
-    source = configured(tmp_path, section(box, activities=export(start="2020-01-01")))
+    source = configured(tmp_path, mounted(box, activities=export(start="2020-01-01")))
     starts = [one.start for one in requests(source, now=TODAY + timedelta(hours=1))]
     assert starts[2] == min(starts)
     assert starts[2:10] == sorted(starts[2:10])
@@ -91,7 +91,7 @@ def test_what_the_vendor_purges_soon_goes_before_the_rest(box: Sandbox, tmp_path
 
 def test_each_closed_window_is_due_once_live_ones_first(box: Sandbox, tmp_path: Path) -> None:
     start = YESTERDAY - 9 * DAY
-    source = configured(tmp_path, section(box, activities=export(start=f"{start:%Y-%m-%d}", delay="1h")))
+    source = configured(tmp_path, mounted(box, activities=export(start=f"{start:%Y-%m-%d}", delay="1h")))
     due = requests(source, now=TODAY + timedelta(minutes=59))
     assert len(due) == 9, "yesterday closed an hour ago at the earliest"
     due = requests(source, now=TODAY + timedelta(hours=1))
@@ -103,14 +103,14 @@ def test_each_closed_window_is_due_once_live_ones_first(box: Sandbox, tmp_path: 
 
 
 def test_nothing_older_than_the_vendor_keeps_is_due(box: Sandbox, tmp_path: Path) -> None:
-    source = configured(tmp_path, section(box, activities=export(start="2019-05-01")))
+    source = configured(tmp_path, mounted(box, activities=export(start="2019-05-01")))
     starts = sorted(one.start for one in requests(source, now=TODAY))
     assert timedelta(days=548) <= TODAY - starts[0] <= timedelta(days=549)
     assert len(starts) == len(set(starts)) == 548
 
 
 def test_the_timeframe_asked_for_is_widened_by_the_overlap(box: Sandbox, tmp_path: Path) -> None:
-    source = configured(tmp_path, section(box, activities=export(overlap="24h")))
+    source = configured(tmp_path, mounted(box, activities=export(overlap="24h")))
     delivered(source, box)
     asked = box.api.bodies[0]
     assert asked["selected_timeframe_start"] == f"{YESTERDAY - DAY:%Y-%m-%d}T00:00:00.000Z"
@@ -122,7 +122,7 @@ def test_the_timeframe_asked_for_is_widened_by_the_overlap(box: Sandbox, tmp_pat
 
 def test_a_post_without_an_answer_is_looked_up_before_another(tmp_path: Path) -> None:
     with running(post_cuts=1) as box:
-        source = configured(tmp_path, section(box))
+        source = configured(tmp_path, mounted(box))
         (request,) = requests(source)
         with pytest.raises(Unanswered) as told:
             source.submit(request)
@@ -133,15 +133,21 @@ def test_a_post_without_an_answer_is_looked_up_before_another(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "knobs", [{}, {"page_cap": 2, "list_order": "random", "page_base": 0}, {"no_iso_filter": True}]
+    "knobs",
+    [
+        {"id_key": "_id", "page_cap": 2, "page_base": 0, "list_order": "new", "strangers": 5},
+        {"id_key": "id", "page_cap": 2, "list_order": "old", "strangers": 5},
+        {"id_key": "jobId", "page_cap": 2, "list_order": "random", "strangers": 3, "metadata": "fileName"},
+        {"id_key": "oid", "no_iso_filter": True, "metadata": "key"},
+    ],
+    ids=str,
 )
-@pytest.mark.parametrize("id_key", ["_id", "id", "jobId", "oid"])
-def test_after_a_stop_the_job_is_found_by_its_name(tmp_path: Path, id_key: str, knobs: dict[str, Any]) -> None:
-    with running(strangers=5, id_key=id_key, **knobs) as box:
-        first = configured(tmp_path, section(box))
+def test_after_a_stop_the_job_is_found_by_its_name(tmp_path: Path, knobs: dict[str, Any]) -> None:
+    with running(**knobs) as box:
+        first = configured(tmp_path, mounted(box))
         (request,) = requests(first)
         ticket = first.submit(request)  # and then the process dies: the ticket is not noted
-        second = configured(tmp_path, section(box))
+        second = configured(tmp_path, mounted(box))
         assert second.submit(replace(request, asked_at=datetime.now(UTC) - timedelta(minutes=5))) == ticket
         assert posts(box) == 1
         assert polled(second, box, request, ticket).id == request.id
@@ -149,10 +155,10 @@ def test_after_a_stop_the_job_is_found_by_its_name(tmp_path: Path, id_key: str, 
 
 def test_where_the_job_does_not_tell_its_name_a_second_export_doubles_nothing(tmp_path: Path) -> None:
     with running(metadata="none") as box:
-        (request,) = requests(first := configured(tmp_path, section(box)))
+        (request,) = requests(first := configured(tmp_path, mounted(box)))
         first.submit(request)
         box.api.jobs.settle()
-        second = configured(tmp_path, section(box))
+        second = configured(tmp_path, mounted(box))
         run = delivered(second, box, request)
         assert posts(box) == 2
         (content,) = contents(second, run, tmp_path / "landed")
@@ -172,7 +178,7 @@ def test_a_name_is_never_used_twice(box: Sandbox, source: Cordial) -> None:
 def test_a_changed_export_adopts_nothing_of_the_old_one(box: Sandbox, source: Cordial, tmp_path: Path) -> None:
     (request,) = requests(source)
     source.submit(request)
-    configured(tmp_path, section(box, activities=export(actions=["open", "click"]))).submit(request)
+    configured(tmp_path, mounted(box, activities=export(actions=["open", "click"]))).submit(request)
     assert posts(box) == 2
 
 
@@ -195,7 +201,7 @@ def test_every_parameter_reaches_the_vendor(box: Sandbox, tmp_path: Path) -> Non
         records_per_file=7,
         confirm_email="ops@example.com",
     )
-    source = configured(tmp_path, section(box, activities=chosen))
+    source = configured(tmp_path, mounted(box, activities=chosen))
     source.submit(requests(source)[0])
     asked = dict(box.api.bodies[0])
     assert asked.pop("name").startswith(f"ours-{YESTERDAY:%Y%m%d}T0000-")
@@ -227,7 +233,7 @@ def test_every_parameter_reaches_the_vendor(box: Sandbox, tmp_path: Path) -> Non
 @pytest.mark.parametrize("states", ["Scheduled,Pending,Throttled,Processing", "Pondering"])
 def test_a_job_in_any_other_state_is_waited_for(tmp_path: Path, states: str) -> None:
     with running(states=states, job_takes=0.3) as box:
-        source = configured(tmp_path, section(box))
+        source = configured(tmp_path, mounted(box))
         (request,) = requests(source)
         ticket = source.submit(request)
         assert source.poll(request, ticket) is None
@@ -236,7 +242,7 @@ def test_a_job_in_any_other_state_is_waited_for(tmp_path: Path, states: str) -> 
 
 def test_a_job_that_never_ends_is_given_up_in_the_end(tmp_path: Path) -> None:
     with running(states="Pondering", job_takes=60) as box:
-        source = configured(tmp_path, section(box))
+        source = configured(tmp_path, mounted(box))
         request = replace(requests(source)[0], asked_at=datetime.now(UTC) - timedelta(hours=25))
         ticket = source.submit(request)
         with pytest.raises(StartOver, match=r"still '(scheduled|pondering)' after 24 hours"):
@@ -246,7 +252,7 @@ def test_a_job_that_never_ends_is_given_up_in_the_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize("silent_failure", [False, True])
 def test_a_failed_job_is_asked_for_anew_and_told_whole(tmp_path: Path, silent_failure: bool) -> None:
     with running(job_fails=1, silent_failure=silent_failure) as box:
-        source = configured(tmp_path, section(box))
+        source = configured(tmp_path, mounted(box))
         (request,) = requests(source)
         with pytest.raises(StartOver, match="Failed") as told:
             delivered(source, box, request)
@@ -274,7 +280,7 @@ def test_a_failed_job_is_asked_for_anew_and_told_whole(tmp_path: Path, silent_fa
 def test_what_lies_there_is_whole_whatever_the_way_it_came(tmp_path: Path, knobs: dict[str, Any]) -> None:
     with running(**knobs) as box:
         size = 40 if knobs.get("naming") == "segment" else 15
-        source = configured(tmp_path, section(box, activities=export(records_per_file=size, compress=False)))
+        source = configured(tmp_path, mounted(box, activities=export(records_per_file=size, compress=False)))
         run = delivered(source, box)
         lines = b"".join(contents(source, run, tmp_path / "landed")).splitlines()
         assert sorted(orjson.loads(line)["_id"] for line in lines) == sorted(
@@ -287,14 +293,14 @@ def test_what_lies_there_is_whole_whatever_the_way_it_came(tmp_path: Path, knobs
 @pytest.mark.parametrize("amounts", ["zero", "absent"])
 def test_an_export_without_rows_is_finished(tmp_path: Path, empty_as: str, format: str, amounts: str) -> None:
     with running(rows=0, empty_as=empty_as, amounts=amounts) as box:
-        source = configured(tmp_path, section(box, activities=export(format=format)))
+        source = configured(tmp_path, mounted(box, activities=export(format=format)))
         run = delivered(source, box)
         assert len(contents(source, run, tmp_path / "landed")) == (0 if empty_as == "none" else 1)
 
 
 def test_a_job_that_says_it_wrote_rows_and_brings_none_is_asked_for_once_more(tmp_path: Path) -> None:
     with running(rows=0, amounts="more") as box:
-        source = configured(tmp_path, section(box))
+        source = configured(tmp_path, mounted(box))
         (request,) = requests(source)
         with pytest.raises(StartOver, match="7 records, but the zone has no file"):
             delivered(source, box, request)
@@ -303,7 +309,7 @@ def test_a_job_that_says_it_wrote_rows_and_brings_none_is_asked_for_once_more(tm
 
 def test_a_forgotten_job_is_taken_by_what_it_left(tmp_path: Path) -> None:
     with running(forgotten=True) as box:
-        source = configured(tmp_path, section(box))
+        source = configured(tmp_path, mounted(box))
         (request,) = requests(source)
         ticket = source.submit(request)
         box.api.jobs.settle()
@@ -312,7 +318,7 @@ def test_a_forgotten_job_is_taken_by_what_it_left(tmp_path: Path) -> None:
 
 def test_a_forgotten_job_that_left_nothing_is_asked_for_anew(tmp_path: Path) -> None:
     with running(forgotten=True, rows=0) as box:
-        source = configured(tmp_path, section(box))
+        source = configured(tmp_path, mounted(box))
         (request,) = requests(source)
         ticket = source.submit(request)
         box.api.jobs.settle()
@@ -334,7 +340,7 @@ def test_files_that_went_away_set_the_run_aside(box: Sandbox, source: Cordial) -
 
 
 def test_files_that_stay_in_the_ui_are_handed_over_by_a_person(box: Sandbox, tmp_path: Path) -> None:
-    by_hand = {key: value for key, value in section(box).items() if not key.startswith("zone")} | {"zone": "aws"}
+    by_hand = {key: value for key, value in mounted(box).items() if key != "deliver"} | {"zone": "aws"}
     source = configured(tmp_path, by_hand)
     (request,) = requests(source)
     ticket = source.submit(request)
@@ -351,7 +357,7 @@ def test_files_that_stay_in_the_ui_are_handed_over_by_a_person(box: Sandbox, tmp
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_key_names_addresses_and_permissions(tmp_path: Path, status: int) -> None:
     with running(wrong_key=str(status)) as box:
-        source = configured(tmp_path, section(box) | {"api_key": "wrong"})
+        source = configured(tmp_path, mounted(box) | {"api_key": "wrong"})
         with pytest.raises(ConfigError) as told:
             source.jobs()
         assert f"HTTP {status}: Access Denied: Authentication Failure" in str(told.value)
@@ -361,7 +367,7 @@ def test_a_refused_key_names_addresses_and_permissions(tmp_path: Path, status: i
 def test_a_key_that_is_encoded_already_is_told(box: Sandbox, tmp_path: Path) -> None:
     encoded = base64.b64encode(f"{box.api.key}:".encode()).decode()
     with pytest.raises(ConfigError) as told:
-        configured(tmp_path, section(box) | {"api_key": encoded}).jobs()
+        configured(tmp_path, mounted(box) | {"api_key": encoded}).jobs()
     assert "looks encoded already" in told.value.hint
 
 
@@ -369,7 +375,7 @@ def test_a_key_that_is_encoded_already_is_told(box: Sandbox, tmp_path: Path) -> 
 def test_an_export_that_is_refused_is_told_and_its_other_windows_wait(tmp_path: Path, status: int) -> None:
     with running(post_fails=1, post_status=status) as box:
         wanted = {"activities": export(start=f"{YESTERDAY - DAY:%Y-%m-%d}"), "others": export(action="open")}
-        source = configured(tmp_path, section(box, **wanted))
+        source = configured(tmp_path, mounted(box, **wanted))
         first = next(one for one in requests(source) if one.job == "activities")
         with pytest.raises(Refused, match=f"HTTP {status}: The service is out of sorts") as told:
             source.submit(first)
@@ -387,7 +393,7 @@ def test_an_export_that_is_refused_is_told_and_its_other_windows_wait(tmp_path: 
 )
 def test_the_rate_limit_is_obeyed(tmp_path: Path, knobs: dict[str, Any], after: float | None) -> None:
     with running(get_fails=1, get_status=429, **knobs) as box:
-        source = configured(tmp_path, section(box))
+        source = configured(tmp_path, mounted(box))
         with pytest.raises(TryAgain) as told:
             source.jobs()
         assert told.value.after == after
@@ -397,7 +403,7 @@ def test_the_rate_limit_is_obeyed(tmp_path: Path, knobs: dict[str, Any], after: 
 @pytest.mark.parametrize("status", [500, 503])
 def test_trouble_of_the_vendor_is_waited_for(tmp_path: Path, status: int) -> None:
     with running(post_fails=1, post_status=status, retry_after=11) as box:
-        source = configured(tmp_path, section(box))
+        source = configured(tmp_path, mounted(box))
         (request,) = requests(source)
         with pytest.raises(TryAgain) as told:
             source.submit(request)
@@ -458,12 +464,12 @@ def test_only_folders_of_loaded_runs_are_cleared_and_only_when_asked(box: Sandbo
     assert box.zone
     inside = box.zone.root / "in"
     two_days = export(start=f"{YESTERDAY - DAY:%Y-%m-%d}")
-    source = configured(tmp_path, section(box, activities=two_days) | {"clear_zone": True})
+    source = configured(tmp_path, mounted(box, activities=two_days) | {"clear_zone": True})
     one, other = (delivered(source, box, request) for request in requests(source))
     (inside / "syncd-mail-activities-notes.txt").write_text("somebody else's")
     before = sorted(inside.iterdir())
     future = datetime.now(UTC) + timedelta(minutes=1)
-    configured(tmp_path, section(box, activities=two_days)).clear({one.id}, future)
+    configured(tmp_path, mounted(box, activities=two_days)).clear({one.id}, future)
     source.clear({one.id}, datetime.now(UTC) - DAY)
     source.clear((), future)
     assert sorted(inside.iterdir()) == before

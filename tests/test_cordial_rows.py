@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from syncd.sources.cordial.peek import fields_of, first_record, format_of
-from tests.cordial_box import TODAY, YESTERDAY, configured, delivered, export, parsed, running, section
+from tests.cordial_box import TODAY, YESTERDAY, configured, delivered, export, mounted, parsed, running
 
 NAMES = ("_id", "action", "time", "email", "first", "message_name")
 
@@ -17,7 +17,7 @@ NAMES = ("_id", "action", "time", "email", "first", "message_name")
 def rows_of(tmp_path: Path, knobs: dict[str, Any], **chosen: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The rows that came, and the events that were."""
     with running(**knobs) as box:
-        source = configured(tmp_path, section(box, activities=export(**chosen)))
+        source = configured(tmp_path, mounted(box, activities=export(**chosen)))
         return parsed(source, delivered(source, box), tmp_path / "landed"), box.events(YESTERDAY, TODAY)
 
 
@@ -79,13 +79,19 @@ def test_raw_names_have_a_time_too(tmp_path: Path) -> None:
     assert all(row["sp"].startswith("{") for row in rows)
 
 
+def test_rows_without_an_id_are_rows_too(tmp_path: Path) -> None:
+    rows, events = rows_of(tmp_path, {"no_ids": 2})
+    assert len(rows) == len(events)
+    assert sum(row["_id"] is None for row in rows) == 2
+
+
 def test_labels_are_declared_as_what_they_name(tmp_path: Path) -> None:
     labels = {name: f"our_{name}" for name in NAMES}
     columns = [{"name": name, "label": label} for name, label in labels.items()]
     rows, events = rows_of(tmp_path, {}, columns=columns)
     assert seen(rows, **labels) == seen(events)
     with running() as box:
-        scope = configured(tmp_path, section(box, activities=export(columns=columns))).scope("activities")
+        scope = configured(tmp_path, mounted(box, activities=export(columns=columns))).scope("activities")
     assert (scope.merge_keys, scope.event_time[0]) == ((("our__id",),), "our_time")
 
 

@@ -13,7 +13,19 @@ import pytest
 
 from syncd.errors import ConfigError, LinkExpired
 from tests import zones
-from tests.cordial_box import DAY, TODAY, YESTERDAY, configured, delivered, export, parsed, requests, running, section
+from tests.cordial_box import (
+    DAY,
+    TODAY,
+    YESTERDAY,
+    configured,
+    delivered,
+    export,
+    mounted,
+    parsed,
+    requests,
+    running,
+    section,
+)
 from tests.zones import Place
 
 OPENERS: dict[str, Callable[[Path], Any]] = {
@@ -102,14 +114,9 @@ def test_where_no_folder_may_be_made_files_lie_side_by_side(tmp_path: Path, kind
 
 def test_a_mount_is_read_while_the_vendor_is_told_of_the_server(tmp_path: Path) -> None:
     with running() as box:
-        assert box.zone
-        own = box.zone.settings()
-        port = int(own["zone"].partition("127.0.0.1:")[2].partition("/")[0])
-        deliver = {"type": "sftp", "server": "127.0.0.1", "port": port, "username": "exports", "path": "/in"}
-        zone = {"zone": f"file://{box.zone.root}/in", "deliver": deliver | {"password": box.zone.password}}
-        account = {key: value for key, value in section(box).items() if not key.startswith("zone")}
-        source = configured(tmp_path, account | zone)
+        source = configured(tmp_path, mounted(box))
         assert len(parsed(source, delivered(source, box), tmp_path / "landed")) == 40
+        assert box.api.bodies[0]["destination"]["type"] == "sftp"
 
 
 @pytest.mark.parametrize("kind", OPENERS)
