@@ -38,8 +38,8 @@ from syncd.destinations.lake.stage import write_part
 from syncd.destinations.lake.views import LiveFile, files_sql
 from syncd.errors import BadRun, StartOver
 from syncd.model import Column, Landed, Run, Scope
-from syncd.sandbox.account import Account
-from syncd.sandbox.trouble import Offer, Trouble
+from syncd.sandbox.contentsquare.account import Account
+from syncd.sandbox.contentsquare.trouble import Offer, Trouble
 from syncd.sources.contentsquare.dictionary import declared as vendors
 from syncd.types import Type
 from tests import parse_oracle as oracle

@@ -14,7 +14,7 @@ from threading import Event
 from typing import Any, Self
 
 from syncd.sandbox.convert.trouble import Offer, Trouble, sorted_out
-from syncd.sandbox.trouble import Knob, flags
+from syncd.sandbox.knobs import Knob, flags
 
 __all__ = ["Offer", "Sandbox", "Trouble", "knobs", "serve"]
 

@@ -16,12 +16,12 @@ from typing import Any
 
 import orjson
 
+from syncd.sandbox.contentsquare.traffic import Traffic
 from syncd.sandbox.convert import reports
 from syncd.sandbox.convert.account import ACCOUNT, FULLSTACK, MONDAY, WEB, Account, Json
 from syncd.sandbox.convert.guard import APPLICATION, Guard
 from syncd.sandbox.convert.trouble import Offer, Trouble
 from syncd.sandbox.server import CUT, Answer, Call, Cut, Download, Fault
-from syncd.sandbox.traffic import Traffic
 
 ROLES = [{"name": name, "permissions": {"read": True}} for name in ("owner", "browse")]
 READS = re.compile(

@@ -14,7 +14,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, Self
 
 from syncd.sandbox.cordial.trouble import Offer, Trouble, sorted_out
-from syncd.sandbox.trouble import Knob, flags
+from syncd.sandbox.knobs import Knob, flags
 
 if TYPE_CHECKING:
     from syncd.sandbox.cordial.zone import OwnZone

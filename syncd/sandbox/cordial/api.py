@@ -12,11 +12,11 @@ from typing import Any
 
 import orjson
 
+from syncd.sandbox.contentsquare.traffic import Traffic
 from syncd.sandbox.cordial import rows
 from syncd.sandbox.cordial.jobs import KINDS, Job, Jobs, moment, now
 from syncd.sandbox.cordial.trouble import Offer, Trouble
 from syncd.sandbox.server import CUT, Answer, Call, Cut
-from syncd.sandbox.traffic import Traffic
 
 NEEDED = {
     "sftp": ("server", "port", "username", "path"),

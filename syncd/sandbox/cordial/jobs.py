@@ -11,10 +11,10 @@ from functools import partial
 from threading import Event, Lock, Thread
 from typing import Any
 
+from syncd.sandbox.contentsquare.truth import Count
 from syncd.sandbox.cordial import deliver, files, rows
 from syncd.sandbox.cordial.rows import hexed
 from syncd.sandbox.cordial.trouble import Offer, Trouble
-from syncd.sandbox.truth import Count
 
 KINDS = {
     "contactactivityexport": "ExportEvents",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from syncd.sandbox.trouble import Checked, knob
+from syncd.sandbox.knobs import Checked, knob
 
 
 @dataclass(frozen=True, kw_only=True)

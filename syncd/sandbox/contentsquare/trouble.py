@@ -6,25 +6,13 @@ The command line's flags are derived from these fields (`knobs`), so a new knob 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+from syncd.sandbox.knobs import Checked, Knob, flags, knob
 
 WEEK_S = 7 * 86400.0
-
-
-def knob(default: Any, help: str, *choices: str, type: type | None = None) -> Any:
-    return field(default=default, metadata={"help": help, "choices": choices, "type": type})
-
-
-class Checked:
-    """Refuses a choice that isn't on the list, naming the list."""
-
-    def __post_init__(self) -> None:
-        for each in fields(self):  # type: ignore[arg-type]  # only dataclasses inherit
-            choices, value = each.metadata["choices"], getattr(self, each.name)
-            if choices and value not in choices:
-                raise ValueError(f"{each.name} is {value!r}, but can be {', '.join(map(repr, choices))}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,36 +129,9 @@ class Trouble(Checked):
     no_final_newline: bool = knob(False, "the last line has no newline")
 
 
-class Knob(NamedTuple):
-    """A flag for the command line."""
-
-    flag: str
-    name: str
-    type: type
-    default: Any
-    help: str
-    choices: tuple[str, ...]
-
-
 def knobs() -> list[Knob]:
     """Every knob of `Offer` and `Trouble`, in order. A bool one is always off by default."""
     return flags(Offer, Trouble)
-
-
-def flags(*kinds: type[Checked]) -> list[Knob]:
-    """Every knob of these, in order."""
-    return [
-        Knob(
-            "--" + each.name.replace("_", "-"),
-            each.name,
-            each.metadata["type"] or type(each.default),
-            each.default,
-            each.metadata["help"],
-            each.metadata["choices"],
-        )
-        for kind in kinds
-        for each in fields(kind)  # type: ignore[arg-type]  # only dataclasses inherit
-    ]
 
 
 def sorted_out(chosen: Mapping[str, Any]) -> tuple[Offer, Trouble]:

@@ -13,19 +13,19 @@ from datetime import UTC, datetime
 from threading import Event
 from typing import TYPE_CHECKING, Any, Self
 
-from syncd.sandbox.trouble import Knob, Offer, Trouble, knobs, sorted_out
+from syncd.sandbox.contentsquare.trouble import Offer, Trouble, knobs, sorted_out
 
 if TYPE_CHECKING:
-    from syncd.sandbox.account import Run
+    from syncd.sandbox.contentsquare.account import Run
 
-__all__ = ["Knob", "Offer", "Sandbox", "Trouble", "knobs", "serve"]
+__all__ = ["Offer", "Sandbox", "Trouble", "knobs", "serve"]
 
 
 class Sandbox:
     """The vendor on a free port (or `port`) of 127.0.0.1, as a context manager. `chosen`: knobs by name."""
 
     def __init__(self, *, port: int = 0, **chosen: Any) -> None:
-        from syncd.sandbox.api import Api
+        from syncd.sandbox.contentsquare.api import Api
         from syncd.sandbox.server import Server
 
         offer, trouble = sorted_out(chosen)

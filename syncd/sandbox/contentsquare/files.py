@@ -13,10 +13,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from syncd.sandbox.account import Run
-from syncd.sandbox.parts import Part, Spool
+from syncd.sandbox.contentsquare.account import Run
+from syncd.sandbox.contentsquare.parts import Part, Spool
+from syncd.sandbox.contentsquare.trouble import Trouble
 from syncd.sandbox.server import Answer, Call, Download, Fault
-from syncd.sandbox.trouble import Trouble
 
 _BIG = 20_000  # sessions whose making would keep a caller waiting
 _FAULTS = ("drop_at", "close_at", "truncate_at", "stall_at", "wrong_length", "file_status")

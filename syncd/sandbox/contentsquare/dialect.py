@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from syncd.sandbox.trouble import Trouble
+from syncd.sandbox.contentsquare.trouble import Trouble
 
 Write = Callable[[Any], bytes]
 

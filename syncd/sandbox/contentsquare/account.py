@@ -15,11 +15,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from syncd.sandbox import sessions, truth
-from syncd.sandbox.dialect import Column
-from syncd.sandbox.parts import Part
-from syncd.sandbox.sessions import Slice
-from syncd.sandbox.trouble import WEEK_S, Offer, Trouble
+from syncd.sandbox.contentsquare import sessions, truth
+from syncd.sandbox.contentsquare.dialect import Column
+from syncd.sandbox.contentsquare.parts import Part
+from syncd.sandbox.contentsquare.sessions import Slice
+from syncd.sandbox.contentsquare.trouble import WEEK_S, Offer, Trouble
 
 WEEK = timedelta(seconds=WEEK_S)
 DEVICES = {"all": -1, "desktop": 1, "mobile": 2, "tablet": 3}

@@ -11,9 +11,9 @@ from zlib import crc32
 
 import orjson
 
-from syncd.sandbox import sessions
-from syncd.sandbox.account import DEVICES, STEPS, WEEK, Account, Job, Run
-from syncd.sandbox.files import Files
+from syncd.sandbox.contentsquare import sessions
+from syncd.sandbox.contentsquare.account import DEVICES, STEPS, WEEK, Account, Job, Run
+from syncd.sandbox.contentsquare.files import Files
 from syncd.sandbox.server import Call
 
 T = TypeVar("T")

@@ -14,14 +14,14 @@ from typing import Any
 
 import orjson
 
-from syncd.sandbox import endpoints
-from syncd.sandbox.account import Account, Run
-from syncd.sandbox.endpoints import Refused
-from syncd.sandbox.files import Files
+from syncd.sandbox.contentsquare import endpoints
+from syncd.sandbox.contentsquare.account import Account, Run
+from syncd.sandbox.contentsquare.endpoints import Refused
+from syncd.sandbox.contentsquare.files import Files
+from syncd.sandbox.contentsquare.sessions import PROJECT
+from syncd.sandbox.contentsquare.traffic import Traffic
+from syncd.sandbox.contentsquare.trouble import Offer, Trouble
 from syncd.sandbox.server import CUT, Answer, Call, Cut, Download
-from syncd.sandbox.sessions import PROJECT
-from syncd.sandbox.traffic import Traffic
-from syncd.sandbox.trouble import Offer, Trouble
 
 _CONCURRENT = {"success": False, "errorMessage": "Too many concurrent requests.", "errorCode": "CONCURRENCY_LIMIT"}
 _DOWN = {"success": False, "errorMessage": "Service unavailable.", "errorCode": "UNAVAILABLE"}

@@ -17,10 +17,10 @@ from random import Random
 from threading import Lock
 from typing import Any
 
-from syncd.sandbox import dialect, sessions, truth
-from syncd.sandbox.dialect import Column
-from syncd.sandbox.sessions import Slice
-from syncd.sandbox.trouble import Trouble
+from syncd.sandbox.contentsquare import dialect, sessions, truth
+from syncd.sandbox.contentsquare.dialect import Column
+from syncd.sandbox.contentsquare.sessions import Slice
+from syncd.sandbox.contentsquare.trouble import Trouble
 
 
 @dataclass(frozen=True)
