@@ -13,16 +13,27 @@ Anything else is a bug: it ends the process, the supervisor starts it again, and
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container
+
+# the query of a URL is where signatures stand; an authorization is as good as a password, unlike a "basic description"
+SIGNED = re.compile(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]+")
+AUTHORIZATION = re.compile(r"\b((?i:bearer|basic)) (?![a-z]+(?:[\s,;:.)\"']|$))[A-Za-z0-9._~+/=-]{8,}")
+
+
+def scrub(text: str) -> str:
+    """`text` without the query of any URL and without any authorization."""
+    return AUTHORIZATION.sub(r"\1 …", SIGNED.sub(r"\1?…", text))
 
 
 class SyncdError(Exception):
-    """The class is the answer, the hint the operator's next step. Neither holds a secret or a signed URL."""
+    """The class is the answer, the hint the operator's next step. Neither holds a secret or a signed URL: what a
+    vendor said stands in the message, and what looks like one is cut even if a caller slips."""
 
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:  # a default: unpickling passes only args
-        super().__init__(message)
+        super().__init__(scrub(message))
         self.hint = hint
 
 

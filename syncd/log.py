@@ -6,7 +6,6 @@ No secret and no signed URL may get out: what looks like one is cut even if a ca
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,18 +15,11 @@ from typing import Any, Literal
 import structlog
 from structlog.typing import EventDict, Processor
 
+from syncd.errors import scrub
+
 LogFormat = Literal["json", "console"]
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-
-# the query of a URL is where signatures stand; a bearer token is as good as a password
-SIGNED = re.compile(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]+")
-BEARER = re.compile(r"(?i)\b(bearer|basic) [a-z0-9._~+/=-]{8,}")
-
-
-def scrub(text: str) -> str:
-    """`text` without the query of any URL and without any bearer token."""
-    return BEARER.sub(r"\1 …", SIGNED.sub(r"\1?…", text))
 
 
 def set_up(log_format: LogFormat | None = None, *, least: int = logging.INFO) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, SecretStr
 
-from syncd.log import scrub
+from syncd.errors import scrub
 from syncd.settings import Settings
 
 HIDDEN = "***"

@@ -11,23 +11,27 @@ import sqlite3
 import subprocess
 import sys
 import tarfile
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import duckdb
 import orjson
 import pytest
 
+from syncd.errors import TryAgain
 from tests.home import Home, quoted
 from tests.plain_vendor import Answer, Export, Vendor, lines, serving
 from tests.test_http import daemon, until
 
 SECRET, BEARER, SIGNED = "planted-client-5f1e7a", "planted-bearer-c0ffee", "planted-signature-9d2b44"
 TOKEN, HOOK, BEAT, AUTHORIZATION = "planted-token-71ab", "planted-hook-3c3c", "planted-beat-8e8e", "planted-dbt-2d2d"
-PLANTED = (SECRET, BEARER, SIGNED, TOKEN, HOOK, BEAT, AUTHORIZATION)
+KEY, ENTRY, CONVERT = "planted-cordial-a17f", "planted-entry-6b02", "planted-convert-44d0"
+PLANTED = (SECRET, BEARER, SIGNED, TOKEN, HOOK, BEAT, AUTHORIZATION, KEY, ENTRY, CONVERT)
 QUERY = f"X-Amz-Credential={SIGNED}&signature={SIGNED}"
 PARROT = f"Bearer {BEARER} of client_secret {SECRET} at https://bucket.test/part?{QUERY}; GET /part?{QUERY}"
 
@@ -103,7 +107,10 @@ def left_in(folder: Path) -> Iterator[tuple[str, bytes | str]]:
             with sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True) as state:
                 yield str(path), "\n".join(state.iterdump())
             state.close()
-    with duckdb.connect(str(folder / "warehouse.duckdb"), read_only=True) as warehouse:
+    path = folder / "warehouse.duckdb"
+    if not path.exists():
+        return
+    with duckdb.connect(str(path), read_only=True) as warehouse:
         tables = "SELECT table_schema, table_name FROM information_schema.tables"
         for schema, table in warehouse.execute(tables).fetchall():
             rows = warehouse.execute(f"SELECT * FROM {quoted(schema)}.{quoted(table)}").fetchall()
@@ -167,6 +174,67 @@ def test_what_is_planted_is_found_nowhere(tmp_path: Path) -> None:
     assert len(shared) > 5
     for where, seen in [*shared, *left_in(home.data_dir)]:
         assert_clean(where, seen)
+
+
+class Echo(BaseHTTPRequestHandler):
+    """Answers /<status>/… with that status, and with all that it was sent."""
+
+    heard: ClassVar[set[str]] = set()
+
+    def do_GET(self) -> None:
+        sent = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+        said = f"{self.command} {self.path} {self.headers} {sent}"
+        self.heard.update(secret for secret in PLANTED for form in forms(secret) if form in said.encode())
+        body = orjson.dumps({"error": True, "message": said, "messages": [said], "errors": [{"message": said}]})
+        self.send_response(int(self.path.split("/")[1]))
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_PUT = do_GET
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+def test_what_a_vendor_echoes_is_found_nowhere(tmp_path: Path) -> None:
+    entry = {"type": "sftp", "server": "sftp.test", "path": "/in", "username": "u", "password": ENTRY}
+    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as echo:
+        threading.Thread(target=echo.serve_forever, daemon=True).start()
+        sources: dict[str, dict[str, Any]] = {}
+        for status in (200, 400, 401, 403, 404, 422, 429, 500):
+            url = f"http://127.0.0.1:{echo.server_port}/{status}/v2"
+            mail = {"kind": "cordial", "api_key": KEY, "base_url": url, "zone": f"file://{tmp_path}"}
+            sources |= {f"mail{status}": mail, f"mail{status}.deliver": entry}
+            bearer = {"kind": "convert", "auth": "bearer", "key_id": "id", "key_secret": CONVERT, "account_id": 1}
+            if status != 200:  # an echo is a new row on each page: a list without an end
+                sources |= {f"tests{status}": bearer | {"base_url": url, "spacing": "0s"}}
+            sources |= {f"mail{status}.exports.activities": {"start": "2026-01-01"}}
+        home = Home(tmp_path, sources, retry_for="0s")
+        said = [
+            home.run("once", "--wait", "0s"),
+            *(home.run(*words) for words in (["status", "--json"], ["runs"], ["gaps"])),
+        ]
+        echo.shutdown()
+    assert Echo.heard == {KEY, ENTRY, CONVERT}, "each was really sent"
+    for each in said:
+        assert "Traceback" not in each.stderr
+        assert_clean(str(each.args), f"{each.stdout}\n{each.stderr}")
+    for where, seen in left_in(home.data_dir):
+        assert_clean(where, seen)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("GET https://a.test/x?sig=1 failed", "GET https://a.test/x?… failed"),
+        ("Authorization: Basic cGxhbnRlZC1jb3J=", "Authorization: Basic …"),
+        ("BEARER abcdefgh-ijkl.m", "BEARER …"),
+        ("basic description, bearer capabilities", "basic description, bearer capabilities"),
+    ],
+)
+def test_an_error_cuts_what_looks_like_a_secret(said: str, told: str) -> None:
+    assert str(TryAgain(said)) == told
 
 
 def test_a_secret_that_is_there_would_be_found(tmp_path: Path) -> None:

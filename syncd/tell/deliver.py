@@ -18,9 +18,8 @@ import orjson
 import structlog
 from pydantic import SecretStr
 
-from syncd.errors import SyncdError, TryAgain
+from syncd.errors import SyncdError, TryAgain, scrub
 from syncd.fetch.http import pause_asked
-from syncd.log import scrub
 from syncd.retry import Patience
 
 TIMEOUT_S = 10.0
