@@ -41,7 +41,7 @@ def running(**chosen: Any) -> Iterator[Sandbox]:
     assert sandbox.bugs == []
     assert sandbox.log()["writes"] == []
     assert sandbox.log()["authorization_on_file_url"] == 0
-    assert sandbox.log()["max_in_flight"].get("api", 0) <= 1, "more than one request in flight"
+    assert sandbox.log()["max_in_flight"].get("any", 0) <= 1, "more than one request in flight"
 
 
 def only(*scopes: str, **intervals: str) -> dict[str, Any]:

@@ -489,3 +489,17 @@ def test_lists_are_found_however_they_are_wrapped() -> None:
 
 def test_a_lone_surrogate_does_not_stop_a_list() -> None:
     assert orjson.loads(dumps(loads(rb'{"name":"\ud800"}'))) == {"name": "\\ud800"}
+
+
+@pytest.mark.parametrize("every", [2, 3])
+@pytest.mark.parametrize("kind", ["audiences", "change_history", "images", "experiences"])
+def test_a_long_walk_goes_on_at_the_page_that_failed(kind: str, every: int) -> None:
+    with running(entries=170, experiences=170, history=400, page_cap=25) as vendor:
+        source = reader(vendor, kind, projects=[2001])
+        run = SOON(lambda: runs(source))[kind]
+        expected = landed(source, run)
+        calls = vendor.log()["statuses"]["200"]
+        vendor.set_trouble(refuse_every=every, refuse_times=8, refuse_with="503", page_cap=25)
+        again = reader(vendor, kind, projects=[2001], clock=lambda: run.start)
+        assert landed(again, SOON(lambda: runs(again))[kind]) == expected
+        assert vendor.log()["statuses"]["200"] <= 2 * calls + 8

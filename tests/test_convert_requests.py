@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from syncd.errors import ConfigError, TryAgain
 from syncd.sources.convert import Convert
@@ -17,7 +18,7 @@ from syncd.sources.convert.api import Api, Refused
 from syncd.sources.convert.pace import Pace
 from syncd.sources.convert.paths import READS, WRITES, NotARead, path
 from syncd.sources.convert.signing import Bearer, Signing, signature
-from tests.convert_vendor import Clock, landed, reader, running, runs
+from tests.convert_vendor import Clock, landed, reader, rows, running, runs
 
 URL = "https://api.convert.com/api/v2/accounts/1001/projects"
 
@@ -240,12 +241,30 @@ def test_any_success_is_one(ok: int) -> None:
         assert landed(source, runs(source)["goals"])
 
 
-def test_a_project_without_rights_says_what_to_do() -> None:
+def test_a_project_without_rights_is_told_and_holds_up_no_other() -> None:
     with running(no_project=2002) as vendor:
+        source = reader(vendor, "goals", "projects")
+        with capture_logs() as events:
+            found = runs(source)
+        (told,) = [event for event in events if event["event"] == "project_refused"]
+        assert "403" in told["error"] and "role" in told["hint"] and told["project"] == 2002
+        assert {row["project_id"] for row in rows(source, found["goals"])} == {2001}
+        assert len(rows(source, found["projects"])) == 2
+
+
+def test_a_configured_project_without_rights_says_what_to_do() -> None:
+    with running(no_project=2002) as vendor:
+        with pytest.raises(ConfigError, match=r"project 2002.*403") as refused:
+            reader(vendor, "goals", projects=[2001, 2002]).jobs()
+        assert "role" in refused.value.hint
+
+
+def test_a_scope_that_the_role_may_not_read_says_what_to_do() -> None:
+    with running(refuse_every=1, refuse_with="403", refuse_path="/goals") as vendor:
         source = reader(vendor, "goals")
         with pytest.raises(Refused, match="403") as refused:
             landed(source, runs(source)["goals"])
-        assert "role" in refused.value.hint and "project" in refused.value.hint
+        assert "role" in refused.value.hint and "turn the scope off" in refused.value.hint
 
 
 def test_a_configured_project_that_is_not_listed_is_named() -> None:

@@ -54,7 +54,7 @@ class Account:
         found = self.lists[project, kind]
         if kind == "experiences" and "status" not in body:
             found = [row for row in found if row["status"] != "deleted"]
-        elif isinstance(body.get("status"), list) and not self.trouble.odd:
+        elif isinstance(body.get("status"), list):
             found = [row for row in found if row.get("status") in body["status"]]
         return found
 

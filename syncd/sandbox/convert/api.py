@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
-from threading import RLock
+from threading import Lock, RLock
 from typing import Any
 
 import orjson
@@ -51,15 +51,23 @@ class Api:
         self._counts: Counter[str] = Counter()
         self._live: dict[str, int] = {}
         self._moved: set[str] = set()
-        self._lock = RLock()
+        self._lock, self._counting = RLock(), Lock()
+        self._now = self._most = 0  # calls in flight, API and files together
 
     # ---- the server's side
 
     def begin(self, call: Call) -> None:
         self.traffic.begin(_kind(call))
+        if _kind(call) != "sandbox":
+            with self._counting:
+                self._now += 1
+                self._most = max(self._most, self._now)
 
     def end(self, call: Call, status: int) -> None:
         self.traffic.end(_kind(call), call, status)
+        if _kind(call) != "sandbox":
+            with self._counting:
+                self._now -= 1
 
     def answer(self, call: Call) -> Answer | Download | Cut:
         with self._lock:
@@ -180,6 +188,7 @@ class Api:
         size = min(body.get("results_per_page") or 30, self.trouble.page_cap, 50)
         number = body.get("page", 1)
         page = [self._shown(kind, row, body) for row in found[(number - 1) * size : number * size]]
+        page = [] if body.get("onlyCount") else page
         if self.trouble.no_extra:
             return self.said({"data": page})
         paging = {
@@ -354,8 +363,9 @@ class Api:
 
     def told(self) -> Json:
         """What was asked."""
-        more = {"writes": self.writes, "refused": self.guard.refused, "asked": self.asked}
-        return self.traffic.told() | more
+        told = self.traffic.told()
+        told["max_in_flight"]["any"] = self._most
+        return told | {"writes": self.writes, "refused": self.guard.refused, "asked": self.asked}
 
     def settings(self) -> Json:
         """The configuration section that reads this vendor."""

@@ -89,6 +89,7 @@ class Convert:
         self._raw = raw.RawData(lambda: self._api, account_id, self._clock)
         self._lock = threading.RLock()
         self._listing: Listing | None = None
+        self._looking: Listing | None = None  # a look that broke off, to go on with
 
     def __reduce__(self) -> tuple[object, ...]:
         return remade, (self._made_of,)
@@ -105,12 +106,14 @@ class Convert:
         Looks at the account anew: what follows in this pass rests on that look.
         """
         with self._lock:
-            self._listing = Listing(self._api, self._account, self._made_of["projects"], self._memory)
-            self._listing.projects()
+            if self._looking is None or self._looking.is_old():
+                self._looking = self._new_listing()
+            self._looking.open_projects()
             jobs = {scope: scope for scope in self._every if scope != raw.SCOPE}
             if raw.SCOPE in self._every:
-                experiences = self._listing.experiences(self._clock())
+                experiences = self._looking.experiences(self._clock())
                 jobs |= {raw.job_of(each): raw.SCOPE for each in experiences if raw.is_asked_for(each)}
+            self._listing, self._looking = self._looking, None
         return [
             Job(self.name, job, job, scope, "jsonl", frequency=frequency(self._every[scope]), state="ACTIVE")
             for job, scope in jobs.items()
@@ -210,8 +213,11 @@ class Convert:
         """How each scope is read, over the last look at the account; on a machine that had none, over a first one."""
         with self._lock:
             if self._listing is None:
-                self._listing = Listing(self._api, self._account, self._made_of["projects"], self._memory)
+                self._listing = self._new_listing()
             return Steps(self._api, self._account, self._listing, self._remembered, self._clock)
+
+    def _new_listing(self) -> Listing:
+        return Listing(self._api, self._account, self._made_of["projects"], self._memory)
 
     @cached_property
     def _api(self) -> Api:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 import orjson
 
-from syncd.errors import BadRun, ConfigError, SyncdError, TryAgain
+from syncd.errors import Advanced, BadRun, ConfigError, SyncdError, TryAgain
 from syncd.fetch.http import HttpBody, broken, http_body, pause_asked, plain
 from syncd.sources.convert.answers import Digits, Json, dumps, id_of, is_error, loads, rows, said, whole
 from syncd.sources.convert.pace import Pace
@@ -27,9 +27,11 @@ from syncd.sources.convert.signing import Bearer, Proof
 PAGE = 50  # the most that a page may have (documented)
 IMAGES = 100
 LAPS = 6  # through a list that moves, before it is left for later
+STALE_S = 600.0  # a walk that broke longer ago begins anew
 SKEW_S = 5.0  # from here on two clocks differ
 BUSY = re.compile(r"too many requests|rate.?limit|\brate\b|throttl|slow.?down", re.I)
 PASSING = (408, 409, 425, 429)
+Ask = Callable[..., Any]  # as Api.post
 
 
 class Refused(BadRun):
@@ -53,6 +55,7 @@ class Api:
     ) -> None:  # fmt: skip
         self._client, self._source, self._proof, self._now = client, source, proof, now
         self._base_url, self.pace = base_url.rstrip("/"), pace
+        self._unfinished: dict[str, tuple[float, list[Any]]] = {}  # walks that broke: when they began, their answers
         self._pages: dict[str, int] = {}  # of each list when it was last read
 
     def get(self, template: str, **ids: int) -> Any:
@@ -63,39 +66,84 @@ class Api:
         """The answer to a POST."""
         return self._send("POST", path("POST", template, **ids), orjson.dumps(body))
 
+    @contextmanager
+    def going_on(self, what: str) -> Iterator[Ask]:
+        """A way to POST that gives what was answered before a TryAgain once more, so that a long walk goes on there.
+
+        `what` names the walk. Advanced: it got further before it broke.
+        """
+        began, answers = self._unfinished.pop(what, (time.monotonic(), []))
+        if time.monotonic() - began > STALE_S:
+            began, answers = time.monotonic(), []
+        replayed, had = iter(tuple(answers)), len(answers)
+
+        def ask(template: str, body: Mapping[str, Any], **ids: int) -> Any:
+            for answer in replayed:
+                return answer
+            answers.append(self.post(template, body, **ids))
+            return answers[-1]
+
+        try:
+            yield ask
+        except TryAgain as error:
+            self._unfinished[what] = began, answers
+            if len(answers) == had:
+                raise
+            raise Advanced(str(error), hint=error.hint, after=error.after) from error
+
     def listed(self, template: str, body: Mapping[str, Any], **ids: int) -> list[Json]:
-        """Every entry of a paged list, once; walked again when it moved meanwhile."""
-        before: set[Any] | None = None
-        for _ in range(LAPS):
-            found, calm = self._lap(template, body, ids)
-            if calm or (found is not None and found.keys() == before):
-                return list((found or {}).values())
-            before = None if found is None else set(found)
+        """Every entry of a paged list, once; walked again when it moved meanwhile.
+
+        Where the list counts more entries without the filter by status, those with a status unheard of come as well.
+        """
+        unfiltered = {key: value for key, value in body.items() if key != "status"}
+        with self.going_on(path("POST", template, **ids)) as ask:
+            found, calm = self._walked(ask, template, body, ids)
+            if calm and len(unfiltered) < len(body):
+                answer = ask(template, {**unfiltered, "onlyCount": True}, **ids)
+                if (whole(_paging(answer).get("items_count")) or 0) > len(found):
+                    more, calm = self._walked(ask, template, unfiltered, ids)
+                    found = more | found
+        if calm:
+            return list(found.values())
         raise TryAgain(
             f"{template.rpartition('/')[2]}: the list moves faster than it can be read ({LAPS} times)",
             hint="it goes on by itself when the list is quiet",
         )
 
+    def _walked(
+        self, ask: Ask, template: str, body: Mapping[str, Any], ids: Mapping[str, int]
+    ) -> tuple[dict[Any, Json], bool]:
+        """The entries, and whether that is all of them: a lap without movement, or two that found the same."""
+        before: set[Any] | None = None
+        found: dict[Any, Json] = {}
+        for _ in range(LAPS):
+            found, calm, whole_lap = self._lap(ask, template, body, ids)
+            if calm or (whole_lap and found.keys() == before):
+                return found, True
+            before = set(found) if whole_lap else None
+        return found, False
+
     def _lap(
-        self, template: str, body: Mapping[str, Any], ids: Mapping[str, int]
-    ) -> tuple[dict[Any, Json] | None, bool]:
-        """The entries, and whether nothing moved. None: it certainly did, and the lap was given up."""
+        self, ask: Ask, template: str, body: Mapping[str, Any], ids: Mapping[str, int]
+    ) -> tuple[dict[Any, Json], bool, bool]:
+        """The entries, whether nothing moved, and whether the lap was whole: one that certainly moved is given up."""
         found: dict[Any, Json] = {}
         page, count, doubled = 0, None, False
         while True:
             page += 1
-            answer = self.post(template, {**body, "page": page, "results_per_page": PAGE}, **ids)
+            answer = ask(template, {**body, "page": page, "results_per_page": PAGE}, **ids)
             got, paging = rows(answer), _paging(answer)
             fresh = {key_of(row): row for row in got if key_of(row) not in found}
             doubled |= len(fresh) < len(got)
             found |= fresh
             told, pages = whole(paging.get("items_count")), whole(paging.get("pages_count"))
             if page > 1 and told != count:
-                return None, False
+                return found, False, False
             count = told
             if not fresh or (pages is not None and page >= pages):
                 self._pages[path("POST", template, **ids)] = page
-                return found, not (doubled and pages is not None) and count in (None, len(found))
+                return found, not (doubled and pages is not None) and count in (None, len(found)), True
 
     def pages(self, template: str, ids: Mapping[str, int]) -> int:
         """Requests that a list took when it was last read; 1 for one that was not."""
@@ -105,17 +153,20 @@ class Api:
         """Images page by their own keys; whether the page begins with the one named or behind it is unknown."""
         found: dict[Any, Json] = {}
         body: Json = {"max_results": IMAGES}
-        while True:
-            got = rows(self.post(template, body, **ids))
-            fresh = {key_of(row): row for row in got if key_of(row) not in found}
-            if not fresh:
-                return list(found.values())
-            found |= fresh
-            body = {"start_from": got[-1].get("key"), "max_results": IMAGES}
+        with self.going_on(path("POST", template, **ids)) as ask:
+            while True:
+                got = rows(ask(template, body, **ids))
+                fresh = {key_of(row): row for row in got if key_of(row) not in found}
+                if not fresh:
+                    return list(found.values())
+                found |= fresh
+                body = {"start_from": got[-1].get("key"), "max_results": IMAGES}
 
-    def download(self, url: str) -> AbstractContextManager[HttpBody]:
+    @contextmanager
+    def download(self, url: str) -> Iterator[HttpBody]:
         """A temporary link, without our credentials. LinkExpired, TryAgain, BadRun."""
-        return http_body(self._client, url)
+        with self.pace.turn(), http_body(self._client, url) as body:
+            yield body
 
     def _send(self, method: str, where: str, content: bytes) -> Any:
         url = f"{self._base_url}{where}"

@@ -7,15 +7,20 @@ these has a moment of the day of its own, so a slow cycle makes no burst, and no
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
+import structlog
+
 from syncd.errors import ConfigError
 from syncd.sources.convert.answers import Json, dumps, id_of, ids, seconds, whole
-from syncd.sources.convert.api import Api, Refused
+from syncd.sources.convert.api import STALE_S, Api, Refused
 from syncd.sources.convert.dimensions import DIMENSIONS
+
+log = structlog.get_logger()
 
 SLOW = timedelta(days=1)  # the longest that an experience is not read
 RECENT = timedelta(days=7)  # for so long after a change an experience is read each time
@@ -87,10 +92,15 @@ class Listing:
 
     def __init__(self, api: Api, account: int, wanted: frozenset[int] | None, memory: Memory) -> None:
         self._api, self._account, self._wanted, self._memory = api, account, wanted, memory
-        self._lock = threading.RLock()
+        self._lock, self._began = threading.RLock(), time.monotonic()
         self._projects: list[Json] | None = None
+        self._open: list[Json] | None = None
         self._rows: dict[int, list[Json]] = {}
         self._experiences: list[Experience] | None = None
+
+    def is_old(self) -> bool:
+        """Whether it was begun too long ago to go on with."""
+        return time.monotonic() - self._began > STALE_S
 
     def projects(self) -> list[Json]:
         """The projects to mirror, as the vendor lists them. ConfigError: the key may not list, or lacks one of them."""
@@ -116,17 +126,35 @@ class Listing:
         chosen = [row for row in found if self._wanted is None or project_id(row) in self._wanted]
         return sorted(chosen, key=project_id)
 
+    def open_projects(self) -> list[Json]:
+        """Those that the key may read. ConfigError: not one that was configured by its id."""
+        with self._lock:
+            if self._open is None:
+                self._open = [row for row in self.projects() if self._may_read(project_id(row))]
+            return self._open
+
+    def _may_read(self, project: int) -> bool:
+        try:
+            self.rows(project)
+        except Refused as error:
+            if error.status != 403:
+                raise
+            if self._wanted is not None:
+                raise ConfigError(f"project {project}: {error}", hint=error.hint) from error
+            log.warning("project_refused", project=project, error=str(error), hint=error.hint)
+            return False
+        return True
+
     def project_ids(self) -> list[int]:
-        return [project_id(row) for row in self.projects()]
+        return [project_id(row) for row in self.open_projects()]
 
     def rows(self, project: int) -> list[Json]:
         """A project's experiences, as the vendor lists them."""
         with self._lock:
             if project not in self._rows:
                 dimension = DIMENSIONS["experiences"]
-                listed = self._api.listed(
-                    dimension.template, dimension.body or {}, account=self._account, project=project
-                )
+                of = {"account": self._account, "project": project}
+                listed = self._api.listed(dimension.template, dimension.body or {}, **of)
                 self._rows[project] = sorted(listed, key=lambda row: str(id_of(row)).zfill(20))
             return self._rows[project]
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
+import structlog
+
 from syncd.sources.convert import exports, logs, raw, reports
 from syncd.sources.convert.answers import Json, dumps, one, rows
 from syncd.sources.convert.api import Api, Refused
@@ -15,6 +17,8 @@ from syncd.sources.convert.listing import Experience, Listing, project_id
 from syncd.sources.convert.paths import A, E, P
 from syncd.sources.convert.reading import Progress, Step
 from syncd.sources.convert.redaction import redacted
+
+log = structlog.get_logger()
 
 BUCKETED = frozenset({"aggregated_report", "daily_report", "report_settings", "report_export"})
 OTHERS = {**dict.fromkeys(sorted(BUCKETED), True), "project_export": True, "change_history": True, "live_data": True}
@@ -25,7 +29,8 @@ SCOPES = {
 }  # and which are on by default
 INSTANT = "%Y%m%dT%H%M%SZ"
 SHARES, FEW = 8, 25  # experiences are read in so many parts, when they are more than a few
-NOTHING_THERE = (400, 404, 405, 422)  # what a list may answer that a project lacks
+GONE = 404
+NOTHING_THERE = (400, GONE, 405, 422)  # what a list may answer that a project lacks
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class Steps:
     def is_wanted(self, asked: Asked) -> bool:
         """Whether there is anything to read."""
         if asked.scope == "project_export":
-            return any(self._has_changed(project) for project in self._listing.projects())
+            return any(self._has_changed(project) for project in self._listing.open_projects())
         return bool(self.parts(asked))
 
     def parts(self, asked: Asked) -> list[str]:
@@ -69,7 +74,7 @@ class Steps:
             return sorted({self._share(each) for each in chosen}) if len(chosen) > FEW else ["all"][: len(chosen)]
         if asked.scope == "project_export" or (dimension and dimension.level in ("project", "experience")):
             kind = dimension.only_type if dimension else ""
-            projects = self._listing.projects()
+            projects = self._listing.open_projects()
             return [str(project_id(row)) for row in projects if not kind or row.get("project_type", kind) == kind]
         return ["all"]
 
@@ -126,7 +131,10 @@ class Steps:
         except Refused as error:
             if dimension.may_lack and error.status in NOTHING_THERE:
                 return []
-            raise
+            if error.status != GONE:
+                raise
+            log.warning("list_missing", scope=dimension.name, error=str(error))  # a project that has just gone, say
+            return []
 
     def _entries(
         self, dimension: Dimension, ids: Mapping[str, int], read: Callable[[], Iterable[Json]]
@@ -202,11 +210,12 @@ class Steps:
         def read(level: str, path: str, ids: Mapping[str, int]) -> list[Json]:
             body = {"sort_by": "timestamp", "sort_direction": "desc", "results_per_page": logs.PAGE}
             seen = set(progress.seen)
+            with self._api.going_on(f"{asked.run} {place(ids)}") as ask:
 
-            def page(number: int) -> object:
-                return self._api.post(f"{path}/change-history", {**body, "page": number}, **self._at(ids))
+                def page(number: int) -> object:
+                    return ask(f"{path}/change-history", {**body, "page": number}, **self._at(ids))
 
-            found = [{**record, **self._place(level, ids, record)} for record in logs.history(page, since, seen)]
+                found = [{**record, **self._place(level, ids, record)} for record in logs.history(page, since, seen)]
             progress.seen |= seen
             return found
 
