@@ -171,6 +171,7 @@ def test_a_name_is_never_used_twice(box: Sandbox, source: Cordial) -> None:
     source.submit(replace(request, attempt=2))
     names = [asked["name"] for asked in box.api.bodies]
     assert len(set(names)) == 2
+    assert [name.split("-")[4] for name in names] == ["1", "2"], "the attempt"
     assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyzTZ0123456789-") for name in names)
     assert {asked["destination"]["path"] for asked in box.api.bodies} == {f"/in/{name}" for name in names}
 

@@ -82,6 +82,16 @@ def test_a_wrong_password_is_refused(tmp_path: Path) -> None:
             source.jobs()
 
 
+def test_a_key_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with zones.openssh(tmp_path / "zone") as place, running(**place.box) as box:
+        lost = {"zone_key_file": str(tmp_path / "nowhere")}
+        with pytest.raises(ConfigError, match=r"zone_key_file = .*: there is no such file"):
+            configured(tmp_path, section(box, zone=place.settings | lost)).jobs()
+        (tmp_path / "key").write_text("no key")
+        with pytest.raises(ConfigError, match="refuses us"):
+            configured(tmp_path, section(box, zone=place.settings | {"zone_key_file": str(tmp_path / "key")})).jobs()
+
+
 def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
     with zones.ftp(tmp_path / "zone", tls=True) as place, running(**place.box) as box:
         zone = {key: value for key, value in place.settings.items() if key != "zone_ca_file"}

@@ -132,6 +132,13 @@ def test_the_latest_row_of_a_key_wins(lake: Lake) -> None:
     assert sorted(row["note"] for row in table(lake.home, "acme.sessions_latest")) == ["last", "late", "late"]
 
 
+def test_rows_without_a_key_are_all_kept(lake: Lake) -> None:
+    keyless = [{"session_id": None, "note": note} for note in ("one", "other")]
+    load(lake, run("7-1"), batch([*keyless, *rows_of(2)]))
+    load(lake, run("7-2", on=6), batch(rows_of(2)))
+    assert len(table(lake.home, "acme.sessions_latest")) == 4
+
+
 def test_latest_takes_the_best_key_that_every_live_file_has(lake: Lake) -> None:
     scope = replace(SESSIONS, merge_keys=(("project_id", "session_id"), ("session_id",)))
     both = (*COLUMNS, Column("project_id", INT64, "project_id", "declared"))

@@ -147,12 +147,14 @@ def joined_sql(selects: Sequence[str]) -> str:
 
 
 def latest_sql(columns: Sequence[Column], view: str, key: Sequence[str], *, dated: bool) -> str:
-    """One row per key. With `dated` a filter on the day reads that day only."""
+    """One row per key; rows without one can't be told apart, so all are kept. With `dated` a filter on the day reads
+    that day only."""
     names = ", ".join(_names(columns))
     window = ", ".join([*map(quoted, key), *(["_syncd_date"] if dated else [])])
     order = ", ".join(f"{name} DESC" for name in ("_syncd_completed_at", "_syncd_run", "_syncd_part", "_syncd_row"))
     ranked = f"SELECT {names}, row_number() OVER (PARTITION BY {window} ORDER BY {order}) AS _syncd_rank FROM {view}"
-    return f"SELECT {names} FROM ({ranked}) WHERE _syncd_rank = 1"
+    keyless = " AND ".join(f"{quoted(name)} IS NULL" for name in key)
+    return f"SELECT {names} FROM ({ranked}) WHERE _syncd_rank = 1 OR ({keyless})"
 
 
 def history_sql(columns: Sequence[Column], rows: str, key: Sequence[str], source: str, scope: str) -> str:

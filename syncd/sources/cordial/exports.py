@@ -56,7 +56,7 @@ class Export:
         """What the name of every POST for this attempt begins with."""
         told = [source, self.name, self.endpoint, start, end, self.overlap.total_seconds(), attempt, self.wanted]
         digest = hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()
-        return f"{self.prefix}-{start:%Y%m%dT%H%M}-{digest[:8]}"
+        return f"{self.prefix}-{start:%Y%m%dT%H%M}-{attempt}-{digest[:8]}"
 
     def body(self, name: str, start: datetime, end: datetime, destination: Mapping[str, Any]) -> dict[str, Any]:
         """The whole request. The end is inclusive or not (unknown): where rows have an id it is given whole, and what
@@ -134,7 +134,7 @@ def name_in(stem: str, text: str) -> str:
 
 def start_in(prefix: str, name: str) -> datetime | None:
     """The window's start that a name of ours tells; None for a name that isn't ours."""
-    match = re.match(rf"{re.escape(prefix)}-(\d{{8}}T\d{{4}})-[0-9a-f]{{8}}-{MARK}", name)
+    match = re.match(rf"{re.escape(prefix)}-(\d{{8}}T\d{{4}})-\d+-[0-9a-f]{{8}}-{MARK}", name)
     return datetime.strptime(match[1], "%Y%m%dT%H%M").replace(tzinfo=UTC) if match else None
 
 

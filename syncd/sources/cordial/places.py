@@ -32,7 +32,7 @@ LIBRARIES = {
 }
 REFUSALS = {  # by name: their libraries are not always here
     *("PermissionDenied", "NoCredentialsError", "PartialCredentialsError", "ClientAuthenticationError"),
-    *("RefreshError", "DefaultCredentialsError", "KeyImportError", "MalformedError", "HostKeyNotVerifiable"),
+    *("RefreshError", "DefaultCredentialsError", "KeyImportError", "KeyEncryptionError", "HostKeyNotVerifiable"),
     *("ParamValidationError", "SSLCertVerificationError", "SFTPPermissionDenied"),
 }
 
@@ -174,6 +174,9 @@ class Line:
 @contextmanager
 def open_place(zone: Zone) -> Iterator[Place]:
     """The zone's place, entered; left behind the block."""
+    for key in ("key_file", "ca_file", "service_account_file"):
+        if (path := getattr(zone, key)) and not Path(path).expanduser().is_file():
+            raise ConfigError(f"zone_{key} = {path!r}: there is no such file", hint=CHECK)
     if zone.kind in EXTRAS:
         extra, module = EXTRAS[zone.kind]
         try:

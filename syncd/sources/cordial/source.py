@@ -31,7 +31,7 @@ from syncd.sources.cordial.peek import fields_of, format_of
 from syncd.sources.cordial.pickup import Found
 from syncd.sources.cordial.zone import Zone
 
-TIMEOUT = httpx.Timeout(60.0, connect=10.0, pool=None)
+TIMEOUT = httpx.Timeout(30.0, connect=10.0, pool=None)
 LOOKED_FOR = timedelta(days=1)  # before it was asked for: how far back a job of the same name is looked for
 FRESH = timedelta(seconds=5)  # asked for so lately that no POST can have been forgotten
 UNSTARTED = ("Scheduled", "Pending", "Throttled")  # jobs without a start: a filter on it leaves them out
