@@ -50,6 +50,14 @@ lock *arguments:
     {{compile}} --group dev --constraint requirements-image.txt --output-file requirements-dev.txt {{arguments}}
     {{compile}} --group bench --constraint requirements.txt --output-file requirements-bench.txt {{arguments}}
 
+# stop syncd anywhere, cut the power, start it again, compare; --kind faults: let the disk refuse; --some 20: a sample
+crash *arguments: setup
+    python -m tests.crash {{arguments}}
+
+# the daemon, a vendor full of trouble and sixteen readers, for a long time
+soak *arguments: setup
+    python -m tests.crash.soak {{arguments}}
+
 # what the README runs first: no account needed
 demo: setup
     syncd demo

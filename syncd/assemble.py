@@ -19,6 +19,7 @@ import structlog
 
 from syncd.commits import Commits
 from syncd.destinations.lake import Lake
+from syncd.disk import trouble
 from syncd.errors import ConfigError, TryAgain
 from syncd.footing import firm
 from syncd.judge import Rules
@@ -128,8 +129,9 @@ def open_house(
         firm(root, usable(settings.state_path.parent, "state_dir"))
         closing.enter_context(locked(root / LOCK))
         lake = build_lake(settings)
-        start(lake)
-        state = open_state(settings.state_path)
+        with trouble(f"opening {root}"):
+            start(lake)
+            state = open_state(settings.state_path)
         closing.callback(state.close)
         workers = closing.enter_context(ThreadPoolExecutor(settings.workers, thread_name_prefix="stage"))
         commits = Commits(lake)
@@ -150,6 +152,7 @@ def open_house(
                 ),
                 patience=patience,
                 fetchers=closing.enter_context(fetchers),
+                share=max(1, section.max_concurrent_requests - 1),
                 workers=workers,
                 commits=commits,
                 watch=watch,

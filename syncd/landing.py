@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
-from syncd.fetch import land, landed, room_for, sync_folder
+from syncd.disk import trouble
+from syncd.fetch import land, landed, make_folder, room_for, sync_folder
 from syncd.model import NEVER, Landed, Part, Run, Source
 from syncd.names import file_name
 from syncd.reserve import Reserve
@@ -41,13 +42,14 @@ class Landing:
         """Write down which parts the run has, durably, before the first byte comes."""
         folder = self._folder(run)
         torn = folder / f"{LIST}.partial"
-        with room_for(run.name, folder):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with trouble(run.name), room_for(run.name, folder):
+            make_folder(folder)
             with torn.open("wb") as out:
                 out.write(orjson.dumps({"run": asdict(run), "parts": [part.name for part in parts]}))
                 out.flush()
                 os.fsync(out.fileno())
             torn.replace(folder / LIST)
+            sync_folder(folder)
 
     def take(self, run: Run, files: Mapping[str, Path]) -> None:
         """Have these files, already whole and synced on this disk, as the run's parts. Repeating goes on."""
@@ -59,9 +61,8 @@ class Landing:
 
     def parts(self, run: Run) -> list[str] | None:
         """The names of the run's parts when every one is here, else None."""
-        try:
-            names: list[str] = orjson.loads((self._folder(run) / LIST).read_bytes())["parts"]
-        except (OSError, orjson.JSONDecodeError, KeyError):
+        names = _listed(self._folder(run)).get("parts")
+        if names is None:
             return None
         return names if all(self.path(run, name).exists() for name in names) else None
 
@@ -74,9 +75,8 @@ class Landing:
         return filter(None, map(self._noted, self._folders(source)))
 
     def _noted(self, folder: Path) -> Run | None:
-        try:
-            noted = orjson.loads((folder / LIST).read_bytes())["run"]
-        except (OSError, orjson.JSONDecodeError, KeyError):
+        noted = _listed(folder).get("run")
+        if noted is None:
             return None
         instants = {key: datetime.fromisoformat(noted[key]) for key in ("start", "end", "completed_at", "expires_at")}
         return Run(**noted | instants | {"fields": tuple(noted["fields"])})
@@ -163,6 +163,16 @@ class Kept(NamedTuple):
 def kept_run(folder: Path, run: Run | None) -> Kept:
     size = sum(path.stat().st_size for path in folder.iterdir())
     return Kept(folder, size, folder.stat().st_mtime, run.expires_at if run else NEVER)
+
+
+def _listed(folder: Path) -> dict[str, Any]:
+    """What a run's list says; nothing where there is none, or a torn one. TryAgain: the disk doesn't tell."""
+    path = folder / LIST
+    with trouble(f"reading {path}"):
+        try:
+            return dict(orjson.loads(path.read_bytes()))
+        except (FileNotFoundError, NotADirectoryError, orjson.JSONDecodeError, TypeError, ValueError):
+            return {}
 
 
 def read(path: str) -> Iterator[bytes]:

@@ -11,6 +11,7 @@ import structlog
 from syncd.asking import anew
 from syncd.assemble import LANDING, House
 from syncd.commits import tell
+from syncd.disk import trouble
 from syncd.errors import BadRun, ConfigError, SyncdError, TryAgain
 from syncd.handover import INGEST, ingest
 from syncd.judge import judge
@@ -125,7 +126,7 @@ def replay(mirror: Mirror, order: Order) -> list[End]:
     if run is None:
         return []
     try:
-        with mirror.underway.only(run) as ours:
+        with trouble(run.name), mirror.underway.only(run) as ours:
             if ours:
                 parse_again(mirror, run, accept_rejected=bool(order.details.get("accept_rejected")))
         return [End(run, "replayed")]

@@ -28,6 +28,7 @@ import structlog
 
 from syncd.asking import Answers, ask
 from syncd.commits import Commits, since
+from syncd.disk import trouble
 from syncd.errors import BadRun, ConfigError, LinkExpired, StartOver, SyncdError, TryAgain
 from syncd.inquiry import ask_why, is_due
 from syncd.judge import Rules, judge
@@ -126,6 +127,7 @@ class Mirror:
     commits: Commits
     watch: Watch
     stop: threading.Event
+    share: int = 2  # of the fetchers that one run may hold: one with stalled parts must leave some to the others
     underway: Underway = field(default_factory=Underway)
     asking: threading.Lock = field(default_factory=threading.Lock)  # held by the one who asks for exports
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -168,7 +170,8 @@ def one_pass(mirror: Mirror, *, sweep: bool) -> Outcome:
             live = [each.run for each in todo if isinstance(each, Load)]
             outcome.ends += lanes.map(partial(bring_home, mirror), live)
         outcome.ends += give_up(mirror, [each.run for each in todo if isinstance(each, Expire)])
-        tidy(mirror)
+        with trouble("tidying up"):
+            tidy(mirror)
         if sweep or is_due(mirror.state, name, mirror.clock()):
             tidy_landing(mirror)
             ask_why(mirror.source, mirror.destination, mirror.state, jobs, mirror.clock())
@@ -241,7 +244,8 @@ def bring_home(mirror: Mirror, run: Run) -> End:
 def try_to_load(mirror: Mirror, run: Run) -> End:
     """`load`, and the answer to each error."""
     try:
-        return End(run, load(mirror, run))
+        with trouble(run.name):
+            return End(run, load(mirror, run))
     except BadRun as error:
         mirror.state.record(run, state=SET_ASIDE, error=str(error), hint=error.hint)
         log.error("run_set_aside", run=run.name, error=str(error), hint=error.hint)
@@ -317,7 +321,7 @@ def fetch(mirror: Mirror, run: Run) -> list[str]:
         raise Gone(max(part.expires_at for part in parts))
     mirror.landing.note(run, parts)
     mirror.watch.begin(run, len(parts), sum(part.size or 0 for part in parts))
-    each_done(mirror.fetchers, partial(land_part, mirror, run), parts)
+    each_done(mirror.fetchers, partial(land_part, mirror, run), parts, at_once=mirror.share)
     return [part.name for part in parts]
 
 
@@ -441,9 +445,16 @@ def tidy_landing(mirror: Mirror) -> None:
     mirror.source.clear(mirror.destination.loaded(name), now - rules.keep_landed)
 
 
-def each_done(executor: Executor, action: Callable[[T], None], over: Iterable[T]) -> None:
+def each_done(executor: Executor, action: Callable[[T], None], over: Iterable[T], at_once: int | None = None) -> None:
     """Do `action` for each, side by side; when all have ended, raise the first trouble there was."""
-    futures = [executor.submit(action, one) for one in over]
+    turns = threading.Semaphore(at_once) if at_once else None
+    futures = []
+    for one in over:
+        if turns:
+            turns.acquire()
+        futures.append(executor.submit(action, one))
+        if turns:
+            futures[-1].add_done_callback(lambda _: turns.release())
     wait(futures)
     for future in futures:
         future.result()

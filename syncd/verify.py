@@ -22,6 +22,7 @@ from syncd.destinations.lake import Lake
 from syncd.destinations.lake.catalogue import REPAIR
 from syncd.destinations.lake.paths import CATALOGUE, LAKE
 from syncd.destinations.lake.proof import Flaw, Key, Published, Row, damaged, digest_of, misfigured, on_disk, published
+from syncd.disk import trouble
 from syncd.errors import ConfigError, SyncdError, exit_code_of
 from syncd.landing import Landing
 from syncd.model import Run, Staged
@@ -50,6 +51,7 @@ class Verdict:
         return exit_code_of({trouble.exit_code for trouble in self.troubles} | ({1} if self.flaws else set()))
 
 
+@trouble("proving the lake")
 def prove(
     settings: Settings, read: Read = lambda size: None, *, which: Callable[[Key], bool] = lambda key: True
 ) -> Verdict:
@@ -181,6 +183,7 @@ def rebuilt(settings: Settings, verdict: Verdict, read: Read = lambda size: None
     return start
 
 
+@trouble("mending the lake")
 def repair(house: House, verdict: Verdict, read: Read = lambda size: None) -> Verdict:
     """Prove, mend what can be mended, prove that again. Readers keep what they have open."""
     settings, root = house.settings, house.settings.data_dir.absolute()
@@ -271,7 +274,8 @@ def staged_again(
         verdict.notes.append(f"{run.name}: its source isn't configured any more, so it can't be staged again")
         return None
     try:
-        return run, stage_again(mirror, run, accept_rejected=accept_rejected)
+        with trouble(run.name):
+            return run, stage_again(mirror, run, accept_rejected=accept_rejected)
     except SyncdError as error:
         verdict.troubles.append(error)
         verdict.notes.append(f"{run.name}: {error}" + (f"\n  → {error.hint}" if error.hint else ""))

@@ -108,7 +108,7 @@ def differences(home: Home, source: str, sandbox: Sandbox) -> list[str]:
     truth = sandbox.truth()
     for scope in {run["scope"] for run in truth}:
         seen = figures(home, source, scope)
-        for run in (run for run in truth if run["scope"] == scope and run["rows"]):
+        for run in (run for run in truth if run["scope"] == scope and run["rows"] and not run["superseded"]):
             counted = seen.get(run["run"], {})
             for column, told in {"": {"values": run["rows"]}, **run["columns"]}.items():
                 wrong += compared(f"{run['run']} {column}", counted.get(column, {}), told.get("inner", told))

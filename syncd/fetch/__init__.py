@@ -17,6 +17,7 @@ from pathlib import Path
 
 import orjson
 
+from syncd.disk import trouble
 from syncd.errors import Advanced, TryAgain
 from syncd.model import Body, Landed, Part
 
@@ -43,7 +44,7 @@ def land(open: Open, part: Part, path: Path, *, progress: Callable[[int], None] 
     """
     if path.exists():
         return landed(path)
-    with room_for(f"part {part.name}", path.parent):
+    with trouble(f"part {part.name}"), room_for(f"part {part.name}", path.parent):
         make_folder(path.parent)
         size, digest = _complete(open, part, path, progress or (lambda size: None))
         Path(f"{path}.partial").replace(path)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from syncd.errors import SyncdError, TryAgain
 from syncd.model import Failure, Run, Staged
@@ -57,6 +57,8 @@ __all__ = [
     "read_state",
     "run_of",
 ]
+
+DAMAGED = "look at dmesg, then start syncd again: a damaged state is put aside, and nothing is lost with it"
 
 log = structlog.get_logger()
 
@@ -285,6 +287,10 @@ def _told() -> Iterator[None]:
         raise TryAgain(
             f"state.sqlite: {error.orig}", hint="free some disk space under data_dir; it goes on by itself"
         ) from error
+    except DatabaseError as error:
+        if type(error) is not DatabaseError:  # a bug of ours
+            raise
+        raise TryAgain(f"state.sqlite: {error.orig}", hint=DAMAGED) from error
 
 
 def _is(table: sa.Table, source: str, run: str) -> tuple[sa.ColumnElement[bool], ...]:

@@ -162,15 +162,20 @@ def _attached(path: Path, how: str) -> Iterator[Catalogue]:
             connection.execute(f"ATTACH '{place}' AS warehouse ({how}); USE warehouse")
             yield Catalogue(connection)
     except duckdb.Error as error:
-        if type(error) is duckdb.Error or isinstance(error, DAMAGE):  # a wrong checksum has no class of its own
+        # a wrong checksum has no class of its own, and a disk that fails can be told in any class
+        if type(error) is duckdb.Error or isinstance(error, DAMAGE) or _is_of_the_disk(error):
             raise _told(path, error) from error
         raise
+
+
+def _is_of_the_disk(error: duckdb.Error) -> bool:
+    return any(os.strerror(number) in str(error) for number in disk.HINTS)
 
 
 def _told(path: Path, error: duckdb.Error) -> SyncdError:
     said = str(error).splitlines()[0]
     if "Could not set lock" in said:
         return TryAgain(f"{path.name} is open for writing elsewhere", hint="open it read-only: duckdb -readonly")
-    if any(os.strerror(number) in said for number in disk.HINTS):
+    if _is_of_the_disk(error):
         return TryAgain(f"{path.name}: {said}", hint="free space on the disk that holds data_dir, and see dmesg")
     return ConfigError(f"{path}: {said}", hint=REPAIR)

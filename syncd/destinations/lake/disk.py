@@ -1,34 +1,13 @@
-"""What is on the disk stays there: fsync of files and folders, and the disk's troubles in our words."""
+"""What is on the disk stays there: fsync of files and folders."""
 
 from __future__ import annotations
 
-import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from syncd.errors import TryAgain
+from syncd.disk import HINTS, trouble
 
-HINTS = {
-    errno.ENOSPC: "free space on the disk that holds data_dir; syncd goes on by itself",
-    errno.EDQUOT: "raise the quota of the disk that holds data_dir; syncd goes on by itself",
-    errno.EFBIG: "the file system or a limit (ulimit -f) refuses files of this size",
-    errno.EIO: "the disk that holds data_dir reports errors: look at dmesg",
-    errno.EROFS: "the file system that holds data_dir has become read-only: look at dmesg",
-    errno.EACCES: "data_dir must be writable for the user that syncd runs as",
-    errno.EMFILE: "raise the limit of open files (ulimit -n, LimitNOFILE)",
-}
-
-
-@contextmanager
-def trouble(doing: str) -> Iterator[None]:
-    """Errors of the disk inside become TryAgain: a repeat mends them once the disk is well."""
-    try:
-        yield
-    except OSError as error:
-        hint = HINTS.get(error.errno or 0, "see whether data_dir is there and writable: syncd check")
-        raise TryAgain(f"{doing}: {error.strerror or error}", hint=hint) from error
+__all__ = ["HINTS", "make_folder", "sync", "trouble"]
 
 
 def sync(path: Path) -> None:

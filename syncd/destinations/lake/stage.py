@@ -233,9 +233,10 @@ class Staging:
             file.writer.is_open = False  # no footer is wanted: the file goes
             with suppress(OSError):  # a full disk may refuse what the stream still holds
                 file.stream.close()
-            file.target.temporary.unlink(missing_ok=True)
+            self._closed.append(file.target)
         for target in self._closed:
-            target.temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # what a sick disk keeps, the next start removes
+                target.temporary.unlink()
 
     def _add_rows(self, batch: Batch) -> None:
         layout = self._layout(batch.columns)

@@ -1,0 +1,66 @@
+"""`just crash`: every point, and a table of what was lost. Exits with 1 when a row was, or anything else went wrong."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.crash.faults import FAULTS
+from tests.crash.goes import ALL, goes, some
+from tests.crash.points import KINDS
+from tests.crash.stand import Tally, stages, standing
+
+
+def say(text: str) -> None:
+    """A line, at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def asked() -> argparse.Namespace:
+    """What the command line wants."""
+    parser = argparse.ArgumentParser(prog="just crash", description="Stop syncd anywhere, start it again, compare.")
+    parser.add_argument("--stage", action="append", help="load, replay, repair or supersede; default: all")
+    parser.add_argument("--kind", action="append", choices=[*ALL, "faults"], help="default: all but the faults")
+    parser.add_argument(
+        "--some", type=int, default=0, help="at most so many goes for a line of the table; default: all"
+    )
+    parser.add_argument("--count", type=int, default=100, help="pairs, and random moments, for a stage; default: 100")
+    parser.add_argument("--seed", type=int, default=0, help="of all that goes by chance; default: 0")
+    found = parser.parse_args()
+    kinds = found.kind or [*KINDS, "power"]
+    found.kinds = [each for kind in kinds for each in (FAULTS if kind == "faults" else [kind])]
+    return found
+
+
+def main() -> int:
+    """Make the goes, and print a line for each kind of each stage."""
+    wanted, wrong = asked(), 0
+    say(f"{'stage':10} {'kind':21} {'goes':>6} {'stopped':>8} {'lost':>5} {'doubled':>8} {'s':>6}")
+    with tempfile.TemporaryDirectory(prefix="crash-") as folder, standing(Path(folder)) as stand:
+        known: set[str] = set()
+        for stage in stages(stand.sandbox):
+            expected = stage.set_up(stand)
+            for kind in wanted.kinds if stage.name in (wanted.stage or [stage.name]) else ():
+                chance = random.Random(f"{wanted.seed} {stage.name} {kind}")
+                began, tally = time.monotonic(), Tally()
+                for one in some(goes(stand, stage, expected, kind, known, chance, wanted.count), wanted.some, chance):
+                    told = len(tally.wrong)
+                    one(tally)
+                    for text in tally.wrong[told:]:
+                        say(f"  WRONG {text}")
+                figures = f"{tally.goes:6} {tally.stopped:8} {tally.lost:5} {tally.doubled:8}"
+                say(f"{stage.name:10} {kind:21} {figures} {time.monotonic() - began:6.0f}")
+                wrong += len(tally.wrong)
+            stand.put_back(stage.name)
+            stand.run(stage.command)
+    say(f"{wrong} things went wrong" if wrong else "nothing went wrong")
+    return int(wrong > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,276 @@
+"""Starts the real command fast: a process that has all of syncd imported forks a child for each go.
+
+The child runs `syncd.cli.main` as the script does, with `shim.c` beneath its system calls and, if wanted, a tracer of
+syncd's lines; where it is told to, it dies of a real SIGKILL. Nothing of this is in the product.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import gc
+import json  # noqa: TID251  # one line a request
+import os
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+from functools import cache
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple, Self
+
+HERE = Path(__file__).parent
+PR_SET_PDEATHSIG = 1  # of prctl(2): who dies with us
+
+
+class Op(IntEnum):
+    """The calls that the shim sees, as it numbers them."""
+
+    CREATE, WRITE, TRUNCATE, SYNC, RENAME, LINK, UNLINK, MKDIR, RMDIR, RECV, OPEN, READ, SAY, NOTHING = range(14)
+
+
+class How(IntEnum):
+    """What the shim does at the chosen call."""
+
+    LOOK, KILL, TEAR, FAIL, FAIL_ON, SHORT, SHORT_ON = range(7)
+
+
+NAMES = {Op.CREATE, Op.RENAME, Op.LINK, Op.UNLINK, Op.MKDIR, Op.RMDIR}
+CHANGES = NAMES | {Op.WRITE, Op.TRUNCATE, Op.SYNC}
+
+
+@dataclass(frozen=True)
+class Trap:
+    """What happens to one go: at the `at`-th call among `ops`, or at a line (`file:number`) of syncd."""
+
+    how: How = How.LOOK
+    at: int = 0
+    ops: frozenset[Op] = frozenset(CHANGES | {Op.RECV})
+    error: int = 0
+    only: str = ""  # calls count whose path has this in it
+    line: str = ""
+    log: str = ""  # where every call is written down
+    bytes: bool = False  # with what was written
+    lines: str = ""  # where every line of syncd that is come by is written down, once
+    after_s: float = 0.0  # or it is killed when this time is over
+
+
+class Call(NamedTuple):
+    """One call out of the shim's log."""
+
+    op: Op
+    path: str
+    other: str
+    offset: int
+    size: int
+    bytes: bytes
+
+
+def calls(log: Path) -> Iterator[Call]:
+    """The shim's log."""
+    head = struct.Struct("<IIIIqq")
+    text, at = log.read_bytes(), 0
+    while at + head.size <= len(text):
+        op, path, other, size, offset, result = head.unpack_from(text, at)
+        at += head.size
+        names = text[at : at + path].decode(), text[at + path : at + path + other].decode()
+        at += path + other
+        yield Call(Op(op), *names, offset, result, text[at : at + size])
+        at += size
+
+
+@cache
+def shim() -> Path:
+    """The shim, compiled."""
+    compiler = os.environ.get("CC", "cc")
+    made = Path(tempfile.mkdtemp(prefix="shim-")) / "shim.so"
+    command = [compiler, "-std=gnu11", "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-pthread"]
+    subprocess.run([*command, "-o", str(made), str(HERE / "shim.c")], check=True)
+    return made
+
+
+class Ended(NamedTuple):
+    """How a command ended: its exit code, or minus the signal that killed it."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Starter:
+    """The process that forks, from our side. One command at a time."""
+
+    def __init__(self) -> None:
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("SYNCD_")}
+        self._said = Path(tempfile.mkdtemp(prefix="starter-"))
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.crash.starter"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=HERE.parent.parent,
+            env=clean | {"LD_PRELOAD": str(shim())},
+        )
+        self._pid = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()  # its input ends, and so does it
+        shutil.rmtree(self._said, ignore_errors=True)
+
+    @property
+    def err(self) -> str:
+        """What the command has said so far."""
+        return (self._said / "err").read_text()
+
+    def begin(self, arguments: list[str], root: Path, trap: Trap = Trap()) -> None:  # frozen
+        """Start `syncd` with these arguments; `root`: the folder that the shim looks after."""
+        for name in ("out", "err"):
+            (self._said / name).write_bytes(b"")  # what the last one said must not be taken for this one's word
+        wanted: dict[str, Any] = asdict(trap) | {"ops": sum(1 << op for op in trap.ops)}
+        self._ask({"arguments": arguments, "root": str(root), "said": str(self._said), "trap": wanted})
+        self._pid = int(self._answer())
+
+    def kill(self, number: int) -> None:
+        """Send the command a signal; harmless when it has ended."""
+        os.kill(self._pid, number)  # not reaped before `end`, so the number is still its own
+
+    def ends_within(self, seconds: float) -> bool:
+        """Whether the command has ended by then."""
+        watch = os.pidfd_open(self._pid)
+        try:
+            return bool(select.select([watch], [], [], seconds)[0])
+        finally:
+            os.close(watch)
+
+    def end(self, timeout_s: float = 60.0) -> Ended:
+        """Wait for the end. TimeoutError: it did not come, and the command was killed."""
+        in_time = self.ends_within(timeout_s)
+        if not in_time:
+            self.kill(signal.SIGKILL)
+        self._ask({})
+        code = int(self._answer())
+        if not in_time:
+            raise TimeoutError(f"no end after {timeout_s} s: {self.err[-2000:]}")
+        return Ended(code, (self._said / "out").read_text(), self.err)
+
+    def _ask(self, wanted: dict[str, Any]) -> None:
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(wanted) + "\n")
+        self._process.stdin.flush()
+
+    def _answer(self) -> str:
+        assert self._process.stdout
+        return self._process.stdout.readline()
+
+
+def fork_for_ever() -> None:
+    """Read what to start, fork, tell the number; then, when asked, tell how it ended."""
+    warm_up()
+    gc.freeze()  # else each child copies what it only looks at
+    for line in sys.stdin:
+        wanted = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            in_the_child(wanted)
+        sys.stdout.write(f"{pid}\n")
+        sys.stdout.flush()
+        sys.stdin.readline()
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        sys.stdout.write(f"{code}\n")
+        sys.stdout.flush()
+
+
+def warm_up() -> None:
+    """Import what a command would, and start no thread."""
+    import sqlite3  # noqa: F401
+
+    import uvicorn.logging  # noqa: F401
+
+    import syncd.checks
+    import syncd.cli
+    import syncd.duty
+    import syncd.orders
+    import syncd.progress
+    import syncd.sources.contentsquare
+    import syncd.verify  # noqa: F401
+
+    assert threading.active_count() == 1, threading.enumerate()
+
+
+def in_the_child(wanted: dict[str, Any]) -> None:
+    """Be the command."""
+    said = Path(wanted["said"])
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for file, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(said / name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_APPEND, 0o600), file)
+    sys.argv = ["syncd", *wanted["arguments"]]
+    trap = Trap(**wanted["trap"])
+    if trap.line or trap.lines:
+        watch_lines(trap)
+    log = os.open(trap.log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_APPEND, 0o600) if trap.log else -1
+    arm(wanted["root"], log, trap)
+    from syncd.cli import main
+
+    code: Any = 0
+    try:
+        main()
+    except SystemExit as left:
+        code = left.code or 0
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter does at its end, but for
+    atexit._run_exitfuncs()  # taking itself to pieces: in a child that copies all of it
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def arm(root: str, log: int, trap: Trap) -> None:
+    """Have the shim see this process' calls beneath `root` from now on."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    library = ctypes.CDLL(os.environ["LD_PRELOAD"])
+    told = [ctypes.c_int(log), ctypes.c_int(trap.bytes), ctypes.c_uint(trap.ops), ctypes.c_int(trap.how)]  # type: ignore[arg-type]  # a number by now
+    library.shim_arm(root.encode(), *told, ctypes.c_long(trap.at), ctypes.c_int(trap.error), trap.only.encode())
+
+
+def watch_lines(trap: Trap) -> None:
+    """Write down each line of syncd that is come by, or die at one."""
+    import syncd
+
+    package = str(Path(syncd.__file__).parent)
+    chosen, _, number = trap.line.rpartition(":")
+    seen: set[tuple[str, int]] = set()
+    out = Path(trap.lines).open("w", buffering=1) if trap.lines else None  # noqa: SIM115  # until the end
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        name = frame.f_code.co_filename
+        if not name.startswith(package) or (chosen and not name.endswith(chosen)):
+            return None
+        line = (name[len(package) + 1 :], frame.f_lineno)
+        if line == (chosen, int(number or 0)):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if out and line not in seen:
+            seen.add(line)
+            out.write(f"{line[0]}:{line[1]}\n")
+        return trace
+
+    threading.settrace(trace)
+    sys.settrace(trace)
+
+
+if __name__ == "__main__":
+    fork_for_ever()
+    os._exit(0)

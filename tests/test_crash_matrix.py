@@ -1,0 +1,126 @@
+"""Stopped anywhere and started again, the tables are those of an undisturbed run: the short form of `just crash`."""
+
+from __future__ import annotations
+
+import random
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.crash.goes import goes, some
+from tests.crash.points import seen
+from tests.crash.power import Cut, Disk, build, cuts, outlive
+from tests.crash.stand import Stage, Stand, Tables, Tally, finish, oracle, stages, standing
+from tests.crash.starter import Call, How, Op, Trap, calls
+
+
+@pytest.fixture(scope="module")
+def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    """A stand before its first stage."""
+    with standing(tmp_path_factory.mktemp("stand")) as stand:
+        yield stand
+
+
+@pytest.fixture(scope="module")
+def load(stand: Stand) -> tuple[Stage, Tables]:
+    """The first load by the daemon, and the tables that it must end in."""
+    stage = stages(stand.sandbox)[0]
+    expected = stage.set_up(stand)
+    assert oracle(stand) == [], "not even an undisturbed go is right"
+    return stage, expected
+
+
+@pytest.fixture(scope="module")
+def made(stand: Stand, load: tuple[Stage, Tables]) -> list[Call]:
+    """Every call of an undisturbed load, with its bytes."""
+    return seen(stand, load[0], keep_bytes=True)
+
+
+def tree(root: Path) -> dict[str, bytes | None]:
+    """Every path below, and its bytes."""
+    return {f"/{path.relative_to(root)}": None if path.is_dir() else path.read_bytes() for path in root.rglob("*")}
+
+
+def disks(stand: Stand, stage: Stage, made: list[Call]) -> Iterator[tuple[Call, dict[str, bytes | None]]]:
+    """Each call, and the disk that a kill just behind it leaves: all that was done, synced or not."""
+    disk = Disk(stand.home.data_dir, stand.kept[stage.name])
+    for call in made:
+        if call.op != Op.SAY:
+            disk.add(call)
+            yield call, disk.cut(lambda kind: True)
+
+
+def role(call: Call) -> tuple[Op, str]:
+    """What a call does to what kind of file: runs, parts, days and made-up names are all alike."""
+    return call.op, re.sub(r"[0-9a-f]{32}|\d[\d-]*", "N", call.path)
+
+
+def test_no_change_of_the_disk_slips_past_the_shim(stand: Stand, load: tuple[Stage, Tables], made: list[Call]) -> None:
+    *_, (_, told) = disks(stand, load[0], made)
+    here = tree(stand.home.data_dir)
+    assert {Op.CREATE, Op.WRITE, Op.TRUNCATE, Op.SYNC, Op.RENAME, Op.UNLINK, Op.MKDIR} <= {call.op for call in made}
+    assert told.keys() == here.keys()
+    assert [path for path in here if told[path] != here[path]] == []
+
+
+def test_a_kill_leaves_what_the_calls_before_it_did(stand: Stand, load: tuple[Stage, Tables]) -> None:
+    log, stage = stand.folder / "killed", load[0]
+    stand.put_back(stage.name)
+    ended = stand.run(stage.command, Trap(How.KILL, 150, log=str(log), bytes=True))
+    assert ended.code == -signal.SIGKILL
+    *_, (_, told) = disks(stand, stage, list(calls(log))[:-1])  # the last one is that which was not made
+    here = tree(stand.home.data_dir)
+    assert {path: held for path, held in here.items() if not path.endswith("-shm")} == {
+        path: held
+        for path, held in told.items()
+        if not path.endswith("-shm")  # shared memory: written without a call
+    }
+
+
+def test_stopped_at_each_kind_of_call_that_writes(stand: Stand, load: tuple[Stage, Tables], made: list[Call]) -> None:
+    (stage, expected), tally, known = load, Tally(), set()
+    for call, disk in disks(stand, stage, made):
+        if call.op not in (Op.NOTHING, Op.RECV) and role(call) not in known:
+            known.add(role(call))
+            build(stand.home.data_dir, disk)
+            tally.goes += 1
+            finish(stand, stage, expected, tally, f"behind {role(call)}")
+    assert (tally.wrong, tally.lost, tally.doubled) == ([], 0, 0)
+    assert tally.goes > 50, "the account is not what it was"
+
+
+def test_stopped_at_fifty_points_of_the_life_of_a_run(tmp_path: Path) -> None:
+    chance, tally, known = random.Random(5), Tally(), set[str]()
+    with standing(tmp_path) as stand:
+        for stage in stages(stand.sandbox):
+            expected = stage.set_up(stand)
+            for kind, count in {"lines": 6, "torn": 3, "pairs": 2, "moments": 2}.items():
+                for go in some(goes(stand, stage, expected, kind, known, chance, count), count, chance):
+                    go(tally)
+            stand.put_back(stage.name)
+            assert stand.run(stage.command).code == 0
+    assert (tally.wrong, tally.lost, tally.doubled) == ([], 0, 0)
+    assert tally.goes >= 50 and tally.stopped > 25, "the plug was not in the socket"
+
+
+def test_power_cuts_leave_whole_runs(stand: Stand, load: tuple[Stage, Tables], made: list[Call]) -> None:
+    (stage, expected), tally, chance = load, Tally(), random.Random(2)
+    every = list(cuts(stand.home.data_dir, stand.kept[stage.name], made, chance))
+    for cut in [every[-1], *chance.sample(every, 15)]:
+        outlive(stand, stage, expected, cut, tally)
+    assert (tally.wrong, tally.lost, tally.doubled) == ([], 0, 0)
+    assert len(every) > 400
+
+
+def test_a_disk_that_only_feigns_to_sync_is_found_out(
+    stand: Stand, load: tuple[Stage, Tables], made: list[Call]
+) -> None:
+    (stage, expected), tally = load, Tally()
+    lied = [call for call in made if call.op != Op.SYNC]
+    *_, last = cuts(stand.home.data_dir, stand.kept[stage.name], lied, random.Random(1))
+    nothing = Cut("the end", Disk(stand.home.data_dir, stand.kept[stage.name]).cut(lambda kind: False), last.said)
+    outlive(stand, stage, expected, nothing, tally)
+    assert "was called loaded, and is not here" in " ".join(tally.wrong)
