@@ -173,7 +173,8 @@ def one_pass(mirror: Mirror, *, sweep: bool) -> Outcome:
         with trouble("tidying up"):
             tidy(mirror)
         if sweep or is_due(mirror.state, name, mirror.clock()):
-            tidy_landing(mirror)
+            with trouble("tidying up"):
+                tidy_landing(mirror)
             ask_why(mirror.source, mirror.destination, mirror.state, jobs, mirror.clock())
     except (ConfigError, TryAgain) as error:
         outcome.trouble = error
