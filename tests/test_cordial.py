@@ -31,6 +31,7 @@ from tests.cordial_box import (  # fmt: skip
     polled,
     requests,
     running,
+    section,
 )
 from tests.source_contract import SourceContract
 
@@ -363,6 +364,13 @@ def test_a_refused_key_names_addresses_and_permissions(tmp_path: Path, status: i
             source.jobs()
         assert f"HTTP {status}: Access Denied: Authentication Failure" in str(told.value)
         assert "sources.mail.api_key" in told.value.hint and "address" in told.value.hint
+
+
+def test_what_is_wrong_with_the_key_and_with_the_zone_is_told_together(box: Sandbox, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as told:
+        configured(tmp_path, section(box) | {"api_key": "wrong", "zone_password": "wrong"}).jobs()
+    assert "HTTP 401" in str(told.value) and "the zone sftp://127.0.0.1" in str(told.value)
+    assert "api_key" in told.value.hint and "zone_ keys" in told.value.hint
 
 
 def test_a_key_that_is_encoded_already_is_told(box: Sandbox, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from syncd.errors import ConfigError, LinkExpired
+from syncd.errors import Advanced, ConfigError, LinkExpired
+from syncd.fetch import land
 from tests import zones
 from tests.cordial_box import (
     DAY,
@@ -32,6 +33,7 @@ OPENERS: dict[str, Callable[[Path], Any]] = {
     "sftp": zones.openssh,
     "ftp": zones.ftp,
     "ftps": lambda folder: zones.ftp(folder, tls=True),
+    "ftp without MLSD": lambda folder: zones.ftp(folder, rights="elradfmwM"),
     "s3": lambda folder: zones.s3(),
     "gcs": zones.gcs,
 }
@@ -148,3 +150,29 @@ def test_a_part_is_resumed_where_it_broke_off_unless_it_changed(tmp_path: Path, 
         cleared.clear({requests(source)[0].id}, datetime.now(UTC) + DAY)
         with pytest.raises(LinkExpired), source.open(part):
             pass
+
+
+@pytest.mark.parametrize("kind", ["sftp", "s3"])
+def test_a_connection_that_is_cut_goes_on_where_it_broke(tmp_path: Path, kind: str) -> None:
+    with zone_of(kind, tmp_path) as place, running(rows=9000, **place.box) as box:
+        wanted = export(compress=False)
+        straight = configured(tmp_path, section(box, zone=place.settings, activities=wanted))
+        run = delivered(straight, box)
+        (part,) = straight.parts(run)
+        url = place.settings["zone" if kind == "sftp" else "zone_endpoint_url"]
+        port = int(re.findall(r":(\d+)", url)[-1])
+        with zones.cutting(port, after=1_500_000) as through:
+            keys = {key: value for key, value in place.settings.items() if key != "deliver"}
+            bent = {key: value.replace(str(port), str(through)) for key, value in keys.items()}
+            if kind == "sftp":
+                known = Path(place.settings["zone_known_hosts"]).read_text().replace(str(port), str(through))
+                bent["zone_known_hosts"] = str(tmp_path / "known")
+                (tmp_path / "known").write_text(known)
+            source = configured(tmp_path, section(box, zone=place.settings | bent, activities=wanted))
+            if kind == "sftp":
+                with pytest.raises(Advanced, match="in trouble"):
+                    land(source.open, part, tmp_path / "landed")
+                assert (tmp_path / "landed.partial").stat().st_size >= 1 << 20
+            landed = land(source.open, part, tmp_path / "landed")
+        with straight.open(part) as body:
+            assert Path(landed.path).read_bytes() == b"".join(body)

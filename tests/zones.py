@@ -7,9 +7,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,7 @@ def openssh(folder: Path) -> Iterator[Place]:
 
 FTP_SERVER = """
 import sys
+import threading
 from pyftpdlib.authorizers import DummyAuthorizer
 from pyftpdlib.handlers import FTPHandler
 from pyftpdlib.servers import FTPServer
@@ -99,6 +101,8 @@ if certificate:
     from pyftpdlib.handlers import TLS_FTPHandler as handler
     handler.certfile = certificate
     handler.tls_control_required = handler.tls_data_required = True
+if not rights.endswith("T"):
+    handler.proto_cmds = {verb: does for verb, does in handler.proto_cmds.items() if verb not in ("MLSD", "MLST")}
 handler.authorizer = DummyAuthorizer()
 handler.authorizer.add_user("exports", "hush-ftp", folder, perm=rights)
 FTPServer(("127.0.0.1", int(port)), handler).serve_forever()
@@ -107,7 +111,10 @@ FTPServer(("127.0.0.1", int(port)), handler).serve_forever()
 
 @contextmanager
 def ftp(folder: Path, *, tls: bool = False, rights: str = "elradfmwMT") -> Iterator[Place]:
-    """pyftpdlib, plain or with TLS that it insists on; a process of its own, for it warns of what Python drops."""
+    """pyftpdlib, plain or with TLS that it insists on; a process of its own, for it warns of what Python drops.
+
+    `rights` as it spells them; without the last one, T, it lists no exact times either, like vsftpd.
+    """
     (folder / "in").mkdir(parents=True)
     port = free_port()
     kind, certificate = ("ftps", str(certified(folder))) if tls else ("ftp", "")
@@ -187,3 +194,38 @@ def gcs(folder: Path) -> Iterator[Place]:
         process.terminate()
         process.wait()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def cutting(port: int, after: int) -> Iterator[int]:
+    """A port that leads to another one; of the first connection that brings so many bytes, it brings no more."""
+    cut = threading.Event()
+
+    def carry(source: socket.socket, target: socket.socket, *, counts: bool) -> None:
+        carried = 0
+        with suppress(OSError):
+            while block := source.recv(1 << 16):
+                carried += len(block)
+                if counts and carried > after and not cut.is_set():
+                    cut.set()
+                    break
+                target.sendall(block)
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def serve() -> None:
+        with suppress(OSError), ExitStack() as open:
+            while True:
+                near = open.enter_context(listener.accept()[0])
+                far = open.enter_context(socket.create_connection(("127.0.0.1", port)))
+                threading.Thread(target=carry, args=(near, far), kwargs={"counts": False}, daemon=True).start()
+                threading.Thread(target=carry, args=(far, near), kwargs={"counts": True}, daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield int(listener.getsockname()[1])
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+    assert cut.is_set(), "nothing was cut"

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import httpx
 from pydantic import SecretStr
 
-from syncd.errors import BadRun, HandOver, StartOver
+from syncd.errors import BadRun, ConfigError, HandOver, StartOver, TryAgain
 from syncd.fetch.http import Client
 from syncd.model import NEVER, Body, ExportRequest, Job, Part, Run, Scope
 from syncd.sources.cordial import api as jobs_api
@@ -111,11 +111,26 @@ class Cordial:
     def jobs(self) -> list[Job]:
         """As promised by Source; logs in and enters the zone, so that trouble shows before anything is asked for."""
         if time.monotonic() - self._greeted > GREETED_FOR_S:
-            self.api.greet()
-            if not self._zone.is_by_hand:
-                pickup.look(self._zone)
+            self._greet()
             self._greeted = time.monotonic()
         return [export.job(self.name) for export in self._exports.values()]
+
+    def _greet(self) -> None:
+        """See whether both sides know us; what is wrong with both is told together."""
+        troubles: list[ConfigError | TryAgain] = []
+        doors: list[Callable[[], None]] = [self.api.greet]
+        if not self._zone.is_by_hand:
+            doors.append(partial(pickup.look, self._zone))
+        for knock in doors:
+            try:
+                knock()
+            except (ConfigError, TryAgain) as error:
+                troubles.append(error)
+        if len(troubles) > 1:
+            kind = ConfigError if any(isinstance(one, ConfigError) for one in troubles) else TryAgain
+            raise kind("; ".join(map(str, troubles)), hint="; ".join(one.hint for one in troubles))
+        if troubles:
+            raise troubles[0]
 
     def runs(self, closed: Container[str], *, sweep: bool) -> Iterator[Run]:
         """None: each run must be asked for."""
