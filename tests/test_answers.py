@@ -19,7 +19,7 @@ import duckdb
 import pytest
 
 from syncd import ledger, show, status
-from syncd.cli import states
+from syncd.cli.globals import states
 
 CONFIG = '[sources.acme]\nkind = "contentsquare"\nclient_id = "c"\nclient_secret = "s"\n'
 
