@@ -510,10 +510,11 @@ def test_names_equal_but_for_case_are_two_columns_and_the_scopes_keep_theirs() -
     assert [(column.name, column.source_name) for column in batch.columns] == [("a_x", "A"), ("a", "a")]
 
 
-@pytest.mark.parametrize("odd", ["1.50", "-0", "true", "[ 1.0 ]", '{"v":"x"}'])
+@pytest.mark.parametrize("odd", ["1.50", "-0", "true", "[ 1.0 ]", '{"v":"x"}', '"x"', "12345678901234567890123"])
+@pytest.mark.parametrize("usual", ['"%s"', "%s"])
 @pytest.mark.parametrize("size", [1 << 10, 1 << 20])
-def test_rare_odd_values_of_a_text_column_show_what_was_sent(odd: str, size: int) -> None:
-    sent = [odd if n % 75 == 9 else "null" if n % 7 == 1 else f'"{n}"' for n in range(MANY)]
+def test_rare_odd_values_of_a_text_column_show_what_was_sent(odd: str, usual: str, size: int) -> None:
+    sent = [odd if n % 75 == 9 else "null" if n % 7 == 1 else usual % n for n in range(MANY)]
     lines = [f'{{"v":{value}}}\n' for value in sent]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "whole", lambda chunks, last_end: whole(chunks, last_end, size))

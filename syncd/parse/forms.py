@@ -29,13 +29,16 @@ class Unspelled(TooSlow):
 
 
 def to_cut(samples: Sequence[dict[str, Any]], known: Known) -> list[str]:
-    """Keys whose column is known to be text, and whose values are not all strings."""
-    names = dict.fromkeys(name for row in samples for name, value in row.items() if type(value) not in _PLAIN)
+    """Keys whose column is known to be text, and whose values are not all strings; integers pyarrow gives back."""
+    kinds: dict[str, set[type]] = {}
+    for row in samples:
+        for name, value in row.items():
+            if value is not None:
+                kinds.setdefault(name, set()).add(type(value))
+    wanted = {"string": ({str}, {Whole}), "json": ({str},)}
+    names = dict.fromkeys(name for name, found in kinds.items() if found not in wanted.get(known.type(name).kind, ()))
     names |= dict.fromkeys(sorted(known.mixed))
-    return [name for name in names if known.type(name).kind in ("string", "json") and name not in known.groups]
-
-
-_PLAIN = (str, type(None))
+    return [name for name in names if known.type(name).kind in wanted and name not in known.groups]
 
 
 def forms_of(samples: Sequence[dict[str, Any]], known: Known, are_cut: Container[str] = ()) -> dict[str, pa.DataType]:

@@ -82,6 +82,11 @@ class Lines:
         pattern = re.compile(re.escape(encode_basestring(key).encode()) + rb"\s*:\s*[^\"n\s]")
         return self.at(np.array([match.start() for match in pattern.finditer(self.block)], np.int64))
 
+    def not_integer(self, key: str) -> Indices:
+        """The lines where this key has something else than a bare integer or null."""
+        pattern = re.compile(re.escape(encode_basestring(key).encode()) + rb"\s*:\s*(?!(?:-?[0-9]{1,20}|null)[\s,}])")
+        return self.at(np.array([match.start() for match in pattern.finditer(self.block)], np.int64))
+
     def has_minus_zero(self) -> bool:
         return b"-0" in self.block and bool(re.search(rb"-0[\s,\]}]", self.block))
 

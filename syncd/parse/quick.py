@@ -168,7 +168,7 @@ class _Reader:
         if match := re.search(r"(?:Column\(/(.*)\) changed .* )?in row (\d+)$", message, re.DOTALL):
             row = int(match[2])
             bad = group[row : row + 1]
-            if len(odd := self.not_strings(group, bad, match[1])):
+            if len(odd := self.rare(group, bad, match[1])):
                 self.slow.read(self.lines, odd.tolist(), self.known)
                 return [np.setdiff1d(group, odd)]
             self.slow.read(self.lines, bad.tolist(), self.known)
@@ -220,11 +220,12 @@ class _Reader:
                 if t.kind in ("string", "json"):
                     raise Unspelled({name: t})
 
-    def not_strings(self, group: Indices, bad: Indices, name: str | None) -> Indices:
-        """The few lines like the bad one, that have something else than a string where the column is text."""
-        if name is None or name in self.cut.texts or self.known.type(name) != STRING:
+    def rare(self, group: Indices, bad: Indices, name: str | None) -> Indices:
+        """The few lines like the bad one, where the column is text: most have strings there, or integers."""
+        if name not in self.forms or name in self.cut.texts or self.known.type(name) != STRING:
             return group[:0]
-        odd = np.intersect1d(self.lines.without_string(name), group)
+        has_strings = pa.types.is_string(self.forms[name])
+        odd = np.intersect1d((self.lines.without_string if has_strings else self.lines.not_integer)(name), group)
         return odd if np.isin(bad, odd).any() and RARE * len(odd) <= len(group) else group[:0]
 
     def unlike(self, group: Indices, token: str) -> Indices:
@@ -247,6 +248,9 @@ class _Reader:
             if name in self.cut.texts and pa.types.is_string(array.type):  # a group's field is none
                 columns[name] = self.cut.restored(name, array, group)
                 continue
+            if pa.types.is_integer(array.type) and self.known.type(name) == STRING:
+                columns[name] = self.spelled(name, array)
+                continue
             settled = settle(array, self.known.guide(name))
             columns[name] = settled.array, settled.type
             if settled.doubt is not None:
@@ -260,6 +264,12 @@ class _Reader:
         self.slow.read(self.lines, group[doubt].tolist(), self.known)
         if not doubt.all():
             self.keep(group[~doubt], table.filter(pa.array(~doubt)), only_null)
+
+    def spelled(self, name: str, array: pa.Array) -> tuple[pa.Array | None, Type]:
+        """Integers of a column that is text, as they were sent."""
+        if self.lines.has_minus_zero():
+            raise Unspelled({name: STRING})
+        return (None, NULL) if array.null_count == len(array) else (array.cast(pa.string()), STRING)
 
     def inexact_lines(self) -> Flags:
         if self.inexact is None:
