@@ -75,8 +75,9 @@ class Daemon:
             log.warning("orders_wait", error=str(error), hint=error.hint)
         self._house.publisher.turn(passes, now)
         for name, due in self._due.items():
-            if name not in self._running and (due is None or due <= now):
-                sweep = now - self._swept.get(name, datetime.min.replace(tzinfo=now.tzinfo)) >= SWEEP_EVERY
+            if name not in self._running and (due is None or not now < due <= now + self._interval(name)):
+                # a time further away than an interval was noted before the clock was set back
+                sweep = abs(now - self._swept.get(name, datetime.min.replace(tzinfo=now.tzinfo))) >= SWEEP_EVERY
                 self._due[name] = now + self._pause(name)
                 self._running[name] = passes.submit(one_pass, self._house.mirrors[name], sweep=sweep)
                 if sweep:
@@ -104,9 +105,11 @@ class Daemon:
             if outcome.trouble and not self._untried and not self._welcome:
                 raise outcome.trouble
 
+    def _interval(self, name: str) -> timedelta:
+        return self._house.settings.sources[name].pass_interval
+
     def _pause(self, name: str) -> timedelta:
-        interval = self._house.settings.sources[name].pass_interval
-        return interval * random.uniform(0.95, 1.0)  # noqa: S311  # jitter, no secret
+        return self._interval(name) * random.uniform(0.95, 1.0)  # noqa: S311  # jitter, no secret
 
     def _clock(self) -> datetime:
         return next(iter(self._house.mirrors.values())).clock()
