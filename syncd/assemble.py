@@ -55,6 +55,14 @@ class House:
     mirrors: dict[str, Mirror]
     publisher: Publisher
     stop: threading.Event
+    lock: IO[str]
+
+    def stand(self) -> None:
+        """TryAgain when data_dir is no longer the folder that we hold: it was removed, or another was put there."""
+        here = self.settings.data_dir / LOCK
+        if not here.exists() or not os.path.samestat(here.stat(), os.fstat(self.lock.fileno())):
+            message = f"data_dir {self.settings.data_dir} is gone, or another has taken its place"
+            raise TryAgain(message, hint="is its disk mounted? then start syncd again: it takes what it finds there")
 
 
 def build_source(name: str, settings: SourceSettings) -> Source:
@@ -127,7 +135,7 @@ def open_house(
     with ExitStack() as closing:
         root = usable(settings.data_dir)
         firm(root, usable(settings.state_path.parent, "state_dir"))
-        closing.enter_context(locked(root / LOCK))
+        lock = closing.enter_context(locked(root / LOCK))
         lake = build_lake(settings)
         with trouble(f"opening {root}"):
             start(lake)
@@ -158,7 +166,7 @@ def open_house(
                 watch=watch,
                 stop=stop,
             )
-        yield House(settings, state, lake, mirrors, Publisher(lake, settings.publish, stop), stop)
+        yield House(settings, state, lake, mirrors, Publisher(lake, settings.publish, stop), stop, lock)
 
 
 @contextmanager

@@ -62,7 +62,8 @@ class Daemon:
                 wait(self._running.values())
 
     def tick(self, passes: ThreadPoolExecutor) -> None:
-        """Start what is due, take in what has ended, carry out orders."""
+        """Start what is due, take in what has ended, carry out orders. TryAgain: there is no data_dir any more."""
+        self._house.stand()
         now = self._clock()
         for name, future in list(self._running.items()):
             if future.done():
