@@ -6,6 +6,7 @@ import pickle
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import orjson
@@ -48,7 +49,10 @@ def reader_of_nothing() -> Any:
 # ---- lists
 
 
-@pytest.mark.parametrize("kind", [name for name, one in DIMENSIONS.items() if one.level == "project"])
+OF_PROJECTS = [name for name, one in DIMENSIONS.items() if one.level == "project" and name != "variations"]
+
+
+@pytest.mark.parametrize("kind", OF_PROJECTS)
 def test_each_list_is_mirrored_entry_by_entry(kind: str) -> None:
     with running(experiences=60, entries=51, goals=50) as vendor:
         found = one_scope(vendor, kind)
@@ -78,6 +82,28 @@ def test_experiences_come_in_every_status_with_their_variations() -> None:
     assert {row["id"]: len(row["variations"]) for row in found}.keys() == {row["id"] for row in found}
     assert all([one["is_baseline"] for one in row["variations"]] == [True, False] for row in found)
     assert {row["type"] for row in found} > {"mvt", "a/b_fullstack"}
+
+
+def test_variations_have_a_table_of_their_own_without_a_call_more() -> None:
+    with running(experiences=3, references="objects") as vendor:
+        source = reader(vendor, "experiences", "variations")
+        found = runs(source)
+        calls = vendor.log()["total"]["api"]
+        variations, experiences = rows(source, found["variations"]), rows(source, found["experiences"])
+        assert vendor.log()["total"]["api"] == calls
+    assert {(row["experience_id"], row["id"]) for row in variations} == {
+        (row["id"], one["id"]) for row in experiences for one in row["variations"]
+    }
+    assert {row["project_id"] for row in variations} == {2001, 2002}
+
+
+@pytest.mark.parametrize("wide", ["takes", "refuses"])
+def test_a_score_above_the_vendors_own_most_is_found_where_it_can_be(wide: str) -> None:
+    with running(entries=4, scores=wide) as vendor:
+        for number, row in enumerate(vendor.api.account.lists[2001, "hypotheses"]):
+            row["prioritization_score"] = f"{number * 3}.0"
+        found = one_scope(vendor, "hypotheses", projects=[2001])
+    assert len(found) == (4 if wide == "takes" else 2)
 
 
 def test_projects_of_both_types_are_asked_for() -> None:
@@ -115,16 +141,17 @@ def test_a_list_that_shifts_is_read_whole(shift: int, page_cap: int) -> None:
     ids=str,
 )
 def test_every_form_of_a_list_is_landed_alike(trouble: dict[str, Any]) -> None:
-    scopes = ("experiences", "goals", "hypotheses", "account_details", "observations")
+    assert lists(**trouble) == calm_lists()
 
-    def read(**chosen: Any) -> dict[str, bytes]:
-        with running(experiences=50, **chosen) as vendor:
-            source = Patient(reader(vendor, *scopes), SOON)
-            return {
-                scope: landed(source.inner, run) for scope, run in runs(source.inner if not chosen else source).items()
-            }  # type: ignore[arg-type]
 
-    assert read(**trouble) == read()
+def lists(**trouble: Any) -> dict[str, bytes]:
+    with running(experiences=50, goals=1, **trouble) as vendor:
+        source = reader(vendor, "experiences", "goals", "hypotheses", "account_details", "observations")
+        found = SOON(lambda: runs(source))
+        return {scope: landed(source, run) for scope, run in found.items()}
+
+
+calm_lists = cache(lists)
 
 
 @pytest.mark.parametrize("images", ["inclusive", "exclusive"])
@@ -209,7 +236,7 @@ def test_a_run_whose_parts_were_never_listed_is_offered_again() -> None:
 
 
 def test_calls_are_told_beforehand() -> None:
-    with running(experiences=200, goals=1) as vendor:
+    with running(experiences=120, goals=1) as vendor:
         source = reader(
             vendor, *(scope for scope, on in SCOPES.items() if on and scope != "report_export"), projects=[2001]
         )

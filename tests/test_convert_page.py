@@ -10,7 +10,7 @@ import pytest
 
 from syncd.settings import read
 from syncd.sources.convert.paths import READS
-from syncd.sources.convert.redaction import HASHED, HASHED_WHOLE, LEFT_OUT, LEFT_OUT_WHOLE, OF_INTEGRATIONS
+from syncd.sources.convert.redaction import HASHED, HASHED_WHOLE, LEFT_OUT, LEFT_OUT_WORDS, OF_INTEGRATIONS
 from syncd.sources.convert.scopes import SCOPES
 from tests.convert_vendor import only, running
 from tests.home import Home
@@ -38,7 +38,7 @@ def test_the_redaction_list_is_told_whole() -> None:
         {word.replace(" ", "") for word in re.findall(r"`([a-z ]+)`", row)}
         for row in re.findall(r"^\| (?:left out|hashed) \| (.*) \|$", PAGE, re.M)
     )
-    assert left_out == {*LEFT_OUT, *LEFT_OUT_WHOLE, *OF_INTEGRATIONS}
+    assert left_out == {*LEFT_OUT, *LEFT_OUT_WORDS, *OF_INTEGRATIONS}
     assert hashed == {*HASHED, *HASHED_WHOLE}
 
 
@@ -56,7 +56,7 @@ def test_the_ten_lines_are_a_configuration(tmp_path: Path) -> None:
 def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A month of sessions beside an account of experiments, mirrored by the real command."""
     folder = tmp_path_factory.mktemp("page")
-    tables = only("experiences", "goals", "aggregated_report", "daily_report", raw_data="1w")
+    tables = only("experiences", "variations", "goals", "aggregated_report", "daily_report", raw_data="1w")
     with running(experiences=2, raw="download_url") as ab, contentsquare(days=4, jobs=1, today="2026-01-09") as acme:
         home = Home(folder, {"ab": ab.settings(scopes=tables), "acme": acme.settings()})
         home.once()

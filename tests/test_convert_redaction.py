@@ -17,7 +17,7 @@ SECRETS = [
     {"integrations_settings": {"crazyegg": {"api_key": "X", "api_secret": "X"}}},
     {"integrations_settings": {"new one": [{"appKey": "X"}]}},
     {"integrations": [{"provider": "heap", "key": "X"}]},
-    {"settings": {"blocked_ips": ["X"], "ips": {"a": "X"}}},
+    {"settings": {"blocked_ips": ["X"], "ips": {"a": "X"}, "visitorIp": "X", "IP list": "X", "ip_address": "X"}},
     {"tracking_snippet": "X"},
     {"environments": {"production": {"sdk_key": "X"}}},
     {"password": "X", "client-secret": "X", "Report Token": "X"},
@@ -64,6 +64,7 @@ def test_all_else_stays_as_it_is() -> None:
         "integrations_settings": {"google_analytics": {"enabled": True, "type": "ga4"}}, "rules": {"OR": [{"a": "b"}]},
         "changes": {"old": {"name": "a"}, "new": {"name": "b"}}, "url": "https://shop.test/?a=1", "text": "{not json",
         "global_javascript": '{"a":1}', "object": "collaborator", "none": None, "list": [1, "a", None],
+        "zip": "1", "shipping": "2", "tip": "3", "key_results": "4",
     }  # fmt: skip
     assert redacted(told) == told
 

@@ -10,9 +10,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, create_m
 from syncd.settings.fields import Interval, Section, duration, safe_url
 
 SCOPES = (  # what can be mirrored, as the source names it
-    *("accounts", "account_details", "access_roles", "projects", "experiences", "goals", "audiences", "locations"),
-    *("domains", "hypotheses", "knowledge_bases", "observations", "tags", "features"),
-    *("locations_presets", "audiences_presets", "images", "sections", "billing_plans", "users_accesses"),
+    *("accounts", "account_details", "access_roles", "projects", "experiences", "variations", "goals"),
+    *("audiences", "locations", "domains", "hypotheses", "knowledge_bases", "observations", "tags"),
+    *("features", "locations_presets", "audiences_presets", "images", "sections", "billing_plans", "users_accesses"),
     *("aggregated_report", "daily_report", "report_settings", "report_export", "project_export"),
     *("change_history", "live_data", "raw_data"),
 )

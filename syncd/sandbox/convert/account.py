@@ -13,7 +13,6 @@ MONDAY = 1_767_571_200  # 2026-01-05T00:00:00Z
 DAY = 86_400
 STATUSES = ("active", "completed", "draft", "paused", "archived", "scheduled", "deleted")
 TYPES = ("a/b", "mvt", "a/a", "split_url", "multipage", "deploy", "a/b_fullstack", "feature_rollout")
-VISIBLE = {"projects": ("project_type",), "hypotheses": ("scoreMin", "scoreMax")}
 LISTS = (
     *("experiences", "goals", "audiences", "locations", "domains", "hypotheses", "knowledge-bases", "observations"),
     *("tags", "features", "images"),
@@ -52,6 +51,9 @@ class Account:
             found = [row for row in self.projects if row["project_type"] in types]
             return [row for row in found if not (self.trouble.hide_project and row["id"] == self.trouble.no_project)]
         found = self.lists[project, kind]
+        if kind == "hypotheses":
+            least, most = body.get("scoreMin", 0), body.get("scoreMax", 5)
+            found = [row for row in found if least <= float(row["prioritization_score"]) <= most]
         if kind == "experiences" and "status" not in body:
             found = [row for row in found if row["status"] != "deleted"]
         elif isinstance(body.get("status"), list):
@@ -167,7 +169,7 @@ class Account:
         return {
             "project": project, "url": None, "objective": "more", "summary": "because", "status": "draft",
             "start_date": "2026-01-05", "end_date": None, "created_at": MONDAY, "created_by": self.plant("mail"),
-            "prioritization_score": f"{number}.50", "prioritization_score_type": "PIE",
+            "prioritization_score": f"{number % 5}.50", "prioritization_score_type": "PIE",
             "prioritization_score_attributes": {"potential": 5}, "experiences": [project * 100 + 1], "tags": [],
         }  # fmt: skip
 

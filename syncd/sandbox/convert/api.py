@@ -179,6 +179,8 @@ class Api:
         return said(self.trouble.ok, told)
 
     def _page(self, path: str, kind: str, project: int, body: Json) -> Answer:
+        if self.trouble.scores == "refuses" and body.get("scoreMax", 0) > 5:
+            return self.error(422, "scoreMax is at most 5")
         if path not in self._moved and self.trouble.shift and body.get("page", 1) > 1 and kind != "projects":
             self._moved.add(path)
             self._move(kind, project)

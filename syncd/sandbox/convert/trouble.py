@@ -51,6 +51,7 @@ class Trouble(Checked):
     page_cap: int = knob(50, "pages never hold more than N entries")
     no_extra: bool = knob(False, "lists tell no pagination")
     references: str = knob("ids", "how references come that nobody expanded", "ids", "objects")
+    scores: str = knob("takes", "hypotheses with a scoreMax above 5", "takes", "refuses")
     images: str = knob("exclusive", "whether a page of images begins with the one named", "exclusive", "inclusive")
     single: str = knob("bare", "how single objects come", "bare", "data")
     numbers_as_text: bool = knob(False, "ids are text")

@@ -30,7 +30,7 @@ from syncd.sources.convert.scopes import BUCKETED, INSTANT, SCOPES, Asked, Remem
 from syncd.sources.convert.signing import Bearer, Proof, Signing
 
 BASE_URL = "https://api.convert.com/api/v2"
-TIMEOUT = httpx.Timeout(120.0, connect=10.0)  # a long report takes its time
+TIMEOUT = httpx.Timeout(60.0, connect=10.0)  # a long report takes its time
 ON_TIME = 0.9  # of an interval: a pass comes a little early rather than late
 
 log = structlog.get_logger()
@@ -115,7 +115,7 @@ class Convert:
                 jobs |= {raw.job_of(each): raw.SCOPE for each in experiences if raw.is_asked_for(each)}
             self._listing, self._looking = self._looking, None
         return [
-            Job(self.name, job, job, scope, "jsonl", frequency=frequency(self._every[scope]), state="ACTIVE")
+            Job(self.name, job, job, scope, "jsonl", frequency=frequency(self._every[scope]))
             for job, scope in jobs.items()
         ]
 

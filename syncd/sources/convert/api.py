@@ -91,25 +91,31 @@ class Api:
                 raise
             raise Advanced(str(error), hint=error.hint, after=error.after) from error
 
-    def listed(self, template: str, body: Mapping[str, Any], **ids: int) -> list[Json]:
+    def listed(
+        self, template: str, body: Mapping[str, Any], wider: Mapping[str, Any] | None = None, **ids: int
+    ) -> list[Json]:
         """Every entry of a paged list, once; walked again when it moved meanwhile.
 
-        Where the list counts more entries without the filter by status, those with a status unheard of come as well.
+        Where the list counts more for the `wider` body, those come as well: entries with a status unheard of, say.
         """
-        unfiltered = {key: value for key, value in body.items() if key != "status"}
         with self.going_on(path("POST", template, **ids)) as ask:
             found, calm = self._walked(ask, template, body, ids)
-            if calm and len(unfiltered) < len(body):
-                answer = ask(template, {**unfiltered, "onlyCount": True}, **ids)
-                if (whole(_paging(answer).get("items_count")) or 0) > len(found):
-                    more, calm = self._walked(ask, template, unfiltered, ids)
-                    found = more | found
+            if calm and wider and self._counted(ask, template, wider, ids) > len(found):
+                more, calm = self._walked(ask, template, wider, ids)
+                found = more | found
         if calm:
             return list(found.values())
         raise TryAgain(
             f"{template.rpartition('/')[2]}: the list moves faster than it can be read ({LAPS} times)",
             hint="it goes on by itself when the list is quiet",
         )
+
+    def _counted(self, ask: Ask, template: str, body: Mapping[str, Any], ids: Mapping[str, int]) -> int:
+        """How many entries the list has for this body; 0 when it won't say."""
+        try:
+            return whole(_paging(ask(template, {**body, "onlyCount": True}, **ids)).get("items_count")) or 0
+        except Refused:
+            return 0
 
     def _walked(
         self, ask: Ask, template: str, body: Mapping[str, Any], ids: Mapping[str, int]

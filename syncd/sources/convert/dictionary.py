@@ -120,6 +120,17 @@ locations | list<int64> | locations
 tags | list<int64> | tags
 variations | list<{VARIATION}> | variations, by id
 """,
+    "variations": f"""
+{EXPERIENCE}
+id | int64 | variation
+name | string | its name
+description | string | free text
+is_baseline | bool | the original
+traffic_distribution | double | percent
+key | string | unique in the project
+status | string | stopped or running
+changes | list<int64> | changes
+""",
     "goals": f"""
 {PLACE}{LIVING}
 key | string | unique in the project

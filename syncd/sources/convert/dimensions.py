@@ -18,6 +18,7 @@ STATUSES = ["draft", "active", "paused", "completed", "scheduled", "archived", "
 OUTCOMES = ["applied", "archived", "completed", "draft", "proven", "disproven"]
 BY_ID = {"sort_by": "id", "sort_direction": "asc"}
 BY_NAME = {"sort_by": "name", "sort_direction": "asc"}
+ANY_SCORE = 1_000_000  # the vendor names 5 as the most; scores of other models are larger (inferred)
 LIVING = {"status": ["active", "archived"]}
 
 
@@ -38,6 +39,14 @@ class Dimension:
     def level(self) -> str:
         """What it is a list of: of everybody's, an account, a project or an experience."""
         return next((name for name in ("experience", "project", "account") if f"{{{name}}}" in self.template), "")
+
+    @property
+    def wider(self) -> Mapping[str, Any] | None:
+        """What to ask for to learn whether our filter hides anything; None: it filters nothing."""
+        if self.body is None or "status" not in self.body:
+            return None
+        score = {"scoreMax": ANY_SCORE} if "scoreMax" in self.body else {}
+        return {**{key: value for key, value in self.body.items() if key != "status"}, **score}
 
 
 ACCOUNT, PROJECT, EXPERIENCE = (("account_id", "project_id", "experience_id")[:depth] for depth in (1, 2, 3))
@@ -65,11 +74,12 @@ _ALL = (
             "expand": ["variations"],
         },
     ),
+    Dimension("variations", f"{P}/experiences", key=(*EXPERIENCE, "id")),
     Dimension("goals", f"{P}/goals", {**LIVING, **BY_ID, "include": ["triggering_rule"]}),
     Dimension("audiences", f"{P}/audiences", {**LIVING, **BY_ID, "include": ["rules"]}),
     Dimension("locations", f"{P}/locations", {**LIVING, **BY_ID, "include": ["rules", "trigger"]}),
     Dimension("domains", f"{P}/domains", {}),
-    Dimension("hypotheses", f"{P}/hypotheses", {"status": OUTCOMES, "scoreMin": None, "scoreMax": None, **BY_ID}),
+    Dimension("hypotheses", f"{P}/hypotheses", {"status": OUTCOMES, "scoreMin": 0, "scoreMax": 5, **BY_ID}),
     Dimension("knowledge_bases", f"{P}/knowledge-bases", {**LIVING, **BY_NAME}),
     Dimension("observations", f"{P}/observations", {**LIVING, **BY_NAME}),
     Dimension("tags", f"{P}/tags", {}),

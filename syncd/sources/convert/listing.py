@@ -154,7 +154,7 @@ class Listing:
             if project not in self._rows:
                 dimension = DIMENSIONS["experiences"]
                 of = {"account": self._account, "project": project}
-                listed = self._api.listed(dimension.template, dimension.body or {}, **of)
+                listed = self._api.listed(dimension.template, dimension.body or {}, dimension.wider, **of)
                 self._rows[project] = sorted(listed, key=lambda row: str(id_of(row)).zfill(20))
             return self._rows[project]
 

@@ -15,10 +15,9 @@ from syncd.sources.convert.answers import Digits, dumps, loads
 
 LEFT_OUT = (  # keys that contain one of these, at any depth, whatever their case and whatever stands between words
     *("secret", "password", "passwd", "passphrase", "token", "credential", "authorization"),
-    *("apikey", "accesskey", "privatekey", "authkey", "licensekey", "sdkkey", "trackingsnippet", "blockedip"),
-    *("ipaddress", "iplist", "excludedip", "mfabackup"),
+    *("apikey", "accesskey", "privatekey", "authkey", "licensekey", "sdkkey", "trackingsnippet", "mfabackup"),
 )
-LEFT_OUT_WHOLE = ("ip", "ips")
+LEFT_OUT_WORDS = ("ip", "ips")  # whole words of a key: blocked_ips, visitorIp
 OF_INTEGRATIONS = ("key", "auth", "login")  # the same, inside `integrations_settings` and `integrations`
 HASHED = ("email", "firstname", "lastname", "createdby", "username", "phone", "collaborator")
 HASHED_WHOLE = ("user", "userid", "author", "authorid")
@@ -34,8 +33,8 @@ def redacted(value: Any, *, integration: bool = False, person: bool = False, dep
     if isinstance(value, Mapping):
         kept = {}
         for key, inner in value.items():
-            name = re.sub(r"[\W_]", "", str(key)).lower()
-            if is_secret(name, integration=integration):
+            name = plain_name(str(key))
+            if is_secret(str(key), integration=integration):
                 continue
             kept[without_mail(str(key))] = redacted(
                 inner,
@@ -53,10 +52,17 @@ def redacted(value: Any, *, integration: bool = False, person: bool = False, dep
     return value
 
 
-def is_secret(name: str, *, integration: bool = False) -> bool:
-    """Whether a key of this name (small letters and digits only) is left out."""
+def plain_name(key: str) -> str:
+    """A key in small letters and digits only."""
+    return re.sub(r"[\W_]", "", key).lower()
+
+
+def is_secret(key: str, *, integration: bool = False) -> bool:
+    """Whether what stands under this key is left out."""
+    name = plain_name(key)
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", key)
     return (
-        name in LEFT_OUT_WHOLE
+        any(word.lower() in LEFT_OUT_WORDS for word in words)
         or any(word in name for word in LEFT_OUT)
         or (integration and any(word in name for word in OF_INTEGRATIONS))
     )
@@ -96,11 +102,11 @@ def _without_named(entry: dict[str, Any]) -> dict[str, Any]:
     named = next(
         (entry[key] for key in ("field", "key", "name", "property", "setting") if isinstance(entry.get(key), str)), ""
     )
-    name = re.sub(r"[\W_]", "", named).lower()
+    name = plain_name(named)
     held = [key for key in ("value", "old", "new", "old_value", "new_value", "from", "to") if key in entry]
     if not name or len(named) > 64 or not held:
         return entry
-    if is_secret(name):
+    if is_secret(named):
         return {key: value for key, value in entry.items() if key not in held}
     if is_person(name):
         return entry | {key: redacted(entry[key], person=True) for key in held}

@@ -10,7 +10,7 @@ from functools import partial
 import structlog
 
 from syncd.sources.convert import exports, logs, raw, reports
-from syncd.sources.convert.answers import Json, dumps, one, rows
+from syncd.sources.convert.answers import Json, dumps, id_of, one, rows
 from syncd.sources.convert.api import Api, Refused
 from syncd.sources.convert.dimensions import DIMENSIONS, Dimension, shaped
 from syncd.sources.convert.listing import Experience, Listing, project_id
@@ -105,7 +105,11 @@ class Steps:
     # ---- lists
 
     def _dimension(self, dimension: Dimension, part: str) -> Iterator[Step]:
-        listed = {"projects": self._listing.projects, "experiences": lambda: self._listing.rows(int(part))}
+        listed = {
+            "projects": self._listing.projects,
+            "experiences": lambda: self._listing.rows(int(part)),
+            "variations": lambda: variations(self._listing.rows(int(part))),
+        }
         if dimension.level == "experience":
             for each in self._listing.experiences(self._clock()):
                 if str(each.project) == part and each.type == "mvt":
@@ -116,7 +120,8 @@ class Steps:
             return
         ids = {"project": int(part)} if dimension.level == "project" else {}
         read = listed.get(dimension.name, partial(self._list, dimension, ids))
-        calls = 0 if dimension.name in listed else self._api.pages(dimension.template, self._at(ids))
+        pages = self._api.pages(dimension.template, self._at(ids)) + (dimension.wider is not None)
+        calls = 0 if dimension.name in listed else pages
         yield Step("list", partial(self._entries, dimension, ids, read), calls=calls)
 
     def _list(self, dimension: Dimension, ids: Mapping[str, int]) -> list[Json]:
@@ -125,7 +130,7 @@ class Steps:
             if dimension.by_key:
                 return self._api.images(dimension.template, **of)
             if dimension.body is not None:
-                return self._api.listed(dimension.template, dimension.body, **of)
+                return self._api.listed(dimension.template, dimension.body, dimension.wider, **of)
             answer = self._api.get(dimension.template, **of)
             return [one(answer)] if dimension.name == "account_details" else rows(answer)
         except Refused as error:
@@ -248,6 +253,13 @@ class Steps:
 
     def _row(self, of: Mapping[str, int]) -> Json:
         return {**{f"{name}_id": value for name, value in of.items()}, "fetched_at": zulu(self._clock())}
+
+
+def variations(experiences: Iterable[Json]) -> Iterator[Json]:
+    """The variations of these experiences, each an entry of its own."""
+    for row in experiences:
+        for variation in shaped(row).get("variations") or []:
+            yield {**variation, "experience_id": id_of(row)}
 
 
 def place(ids: Mapping[str, int]) -> str:
