@@ -357,6 +357,28 @@ def test_a_torn_note_costs_no_other(tmp_path: Path) -> None:
     assert "b" not in read(path), "who is no longer told is forgotten"
 
 
+def test_what_was_told_is_known_though_the_disk_takes_no_note(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    notes = Notes(gone / "told.jsonl", ["a"], datetime.now(UTC))
+    notes.note("a", "x", {"n": 1})
+    assert notes.told("a") == {"x": {"n": 1}}
+    gone.mkdir()
+    notes.note("a", "y", {"n": 2})
+    assert read(gone / "told.jsonl")["a"] == {"y": {"n": 2}}
+
+
+def test_notes_of_old_loads_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("syncd.tell.notes.MOST", 10)
+    path, now = tmp_path / "told.jsonl", datetime.now(UTC)
+    notes = Notes(path, ["a"], now)
+    for number in range(25):
+        loaded_at = now - timedelta(days=0 if number > 20 else 8)
+        notes.note("a", str(number), {"loaded_at": loaded_at.isoformat()})
+    notes.note("a", "a trouble", {"kind": "late"})
+    assert len(path.read_text().splitlines()) < 15
+    assert Notes(path, ["a"], now).told("a").keys() == {"21", "22", "23", "24", "a trouble"}
+
+
 def test_nothing_that_a_vendor_writes_is_a_command_to_slack() -> None:
     values = {"period_start": midnight(1), "period_end": midnight(0), "scope": "<!channel>", "job": "7"}
     values |= dict.fromkeys(("rows", "rejected", "bytes", "parts"), 1)

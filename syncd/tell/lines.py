@@ -70,8 +70,8 @@ class Loads:
                 self._deliver(message)
             except GivenUp as error:
                 log.error("telling_given_up", to=f"tell.{self.name}", run=name, error=str(error), hint=error.hint)
-            self._notes.note(self.name, name, {"loaded_at": datetime.now(UTC).isoformat()})
             self._waiting.popleft()
+            self._notes.note(self.name, name, {"loaded_at": datetime.now(UTC).isoformat()})
 
 
 class Troubles:

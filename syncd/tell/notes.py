@@ -9,13 +9,16 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 KEPT = timedelta(days=7)  # how long it is known that a load was told
+
+MOST = 1000  # notes that are added to the file before it is written anew
 
 Told = dict[str, Mapping[str, Any]]  # by key
 
@@ -28,6 +31,7 @@ class Notes:
         self._path, self._lock = path, threading.Lock()
         before = read(path)
         self._told = {line: before.get(line) or {"": {"since": now.isoformat()}} for line in lines}
+        self._written = 0
         self._begin_anew(now)
 
     def since(self, line: str) -> datetime:
@@ -46,22 +50,25 @@ class Notes:
             self._told[line].pop(key, None)
             if what is not None:
                 self._told[line][key] = orjson.loads(row)[2]  # as it will be read after a restart
-            with self._path.open("ab") as file:
+            with suppress(OSError), self._path.open("ab") as file:  # on a full disk it is told again after a restart
                 file.write(row)
+            self._written += 1
+            if self._written >= MOST:
+                self._begin_anew(datetime.now(UTC))
 
     def _begin_anew(self, now: datetime) -> None:
-        """Write what still matters to a new file; an old load can't be told again anyway."""
-        oldest = (now - KEPT).isoformat()
-        kept = [
-            spelled(line, key, what)
+        """Forget and no longer write what is over; an old load can't be told again anyway."""
+        oldest, self._written = (now - KEPT).isoformat(), 0
+        self._told = {
+            line: {key: what for key, what in told.items() if what.get("loaded_at", oldest) >= oldest}
             for line, told in self._told.items()
-            for key, what in told.items()
-            if what.get("loaded_at", oldest) >= oldest
-        ]
+        }
         aside = self._path.with_suffix(".new")
-        with os.fdopen(os.open(aside, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
-            file.writelines(kept)
-        aside.replace(self._path)
+        with suppress(OSError):
+            with os.fdopen(os.open(aside, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
+                for line, told in self._told.items():
+                    file.writelines(spelled(line, key, what) for key, what in told.items())
+            aside.replace(self._path)
 
 
 def spelled(line: str, key: str, what: Mapping[str, Any] | None) -> bytes:
