@@ -37,7 +37,7 @@ class Collector:
         self.authorizations: set[str | None] = set()
 
     def take(self, path: str, body: bytes) -> None:
-        match path:
+        match path.removeprefix(f"/{SECRET}"):
             case "/v1/traces":
                 for each in ExportTraceServiceRequest.FromString(body).resource_spans:
                     self.resource = {one.key: one.value.string_value for one in each.resource.attributes}
