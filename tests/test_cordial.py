@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import gzip
 from collections.abc import Container, Iterator
 from dataclasses import replace
@@ -304,7 +305,7 @@ def test_a_job_that_says_it_wrote_rows_and_brings_none_is_asked_for_once_more(tm
     with running(rows=0, amounts="more") as box:
         source = configured(tmp_path, mounted(box))
         (request,) = requests(source)
-        with pytest.raises(StartOver, match="7 records, but the zone has no file"):
+        with pytest.raises(StartOver, match="tells of 7 records, but the zone has no file"):
             delivered(source, box, request)
         assert source.parts(delivered(source, box, replace(request, attempt=2))) == []
 
@@ -336,6 +337,13 @@ def test_files_that_went_away_set_the_run_aside(box: Sandbox, source: Cordial) -
     with pytest.raises(BadRun, match="1 files were delivered, but the zone has 0") as told:
         source.parts(run)
     assert "syncd retry mail/" in told.value.hint
+
+
+def test_a_full_disk_of_ours_is_no_trouble_of_the_zone(box: Sandbox, source: Cordial) -> None:
+    (part,) = source.parts(delivered(source, box))
+    with pytest.raises(OSError, match="No space"), source.open(part) as body:
+        next(iter(body))
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 # ---- by hand

@@ -7,13 +7,14 @@ last step of a path may be taken for a file's name, and a zone may refuse new fo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from syncd.errors import LinkExpired
-from syncd.sources.cordial.places import Place, far_side, open_place
+from syncd.sources.cordial.places import Place, open_place
+from syncd.sources.cordial.troubles import far_side
 from syncd.sources.cordial.zone import Zone
 
 
@@ -67,11 +68,13 @@ def head(zone: Zone, path: str, size: int) -> bytes:
 @contextmanager
 def opened(zone: Zone, path: str, start: int = 0, tag: str = "") -> Iterator[ZoneBody]:
     """A file's bytes, from `start` on if it still carries `tag`. LinkExpired: it is gone."""
-    with entered(zone) as place:
-        try:
-            row = place.info(path)
-        except FileNotFoundError:
-            raise LinkExpired(f"{path} is gone from the zone", hint="it goes on by itself") from None
+    with ExitStack() as leaving:
+        with far_side(zone):  # not around the yield: a full disk of ours is no trouble of the zone's
+            place = leaving.enter_context(open_place(zone))
+            try:
+                row = place.info(path)
+            except FileNotFoundError:
+                raise LinkExpired(f"{path} is gone from the zone", hint="it goes on by itself") from None
         version = tag_of(row)
         start = start if tag and tag == version else 0
         yield ZoneBody(zone, place.read(path, start), start, int(row["size"]), version)

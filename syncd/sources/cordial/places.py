@@ -1,7 +1,6 @@
-"""The kinds of places that a zone may be: fsspec's file systems, connected anew for each use, and their troubles.
+"""The kinds of places that a zone may be: fsspec's file systems, connected anew for each use.
 
-A connection lives as long as one call, so none is ever stale; what it raises is told apart here: refused, gone, or in
-trouble for now. Each kind but FTP is an extra: `pip install 'syncd[sftp]'`.
+A connection lives as long as one call, so none is ever stale. Each kind but FTP is an extra, like `syncd[sftp]`.
 """
 
 from __future__ import annotations
@@ -9,32 +8,20 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from ftplib import FTP, FTP_TLS, error_perm
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from syncd.errors import ConfigError, SyncdError, TryAgain
-from syncd.fetch.http import plain
+from syncd.errors import ConfigError
+from syncd.sources.cordial.troubles import ANSWER_S, CHECK, is_refusal
 
 if TYPE_CHECKING:
     from syncd.sources.cordial.zone import Zone
 
 BLOCK = 1 << 20  # bytes
-CONNECT_S, ANSWER_S = 15, 30
-CHECK = "check zone and the zone_ keys of this source: they must list, read and make folders there"
+CONNECT_S = 15
 EXTRAS = {"sftp": ("sftp", "sshfs"), "s3": ("s3", "s3fs"), "gs": ("gcs", "gcsfs"), "az": ("azure", "adlfs")}
-# where errors of a far side come from; any other is a bug of ours
-LIBRARIES = {
-    *("asyncssh", "sshfs", "fsspec", "ftplib", "ssl", "socket", "asyncio", "aiohttp", "google", "gcsfs"),
-    *("botocore", "aiobotocore", "s3fs", "azure", "adlfs", "urllib3", "requests"),
-}
-REFUSALS = {  # by name: their libraries are not always here
-    *("PermissionDenied", "NoCredentialsError", "PartialCredentialsError", "ClientAuthenticationError"),
-    *("RefreshError", "DefaultCredentialsError", "KeyImportError", "KeyEncryptionError", "HostKeyNotVerifiable"),
-    *("ParamValidationError", "SSLCertVerificationError", "SFTPPermissionDenied"),
-}
 
 
 class Place:
@@ -185,14 +172,6 @@ class FtpPlace(Place):
         ftp.voidresp()  # else the server broke off: what came is short
 
 
-@dataclass(frozen=True)
-class Line:
-    """A server's SSH key that nobody has vouched for, as known_hosts would have it."""
-
-    text: str
-    fingerprint: str
-
-
 @contextmanager
 def open_place(zone: Zone) -> Iterator[Place]:
     """The zone's place, entered; left behind the block."""
@@ -322,82 +301,6 @@ def _azure(zone: Zone) -> Any:
         connection = f"{ends};AccountName={zone.account};AccountKey={key}"
         return AzureBlobFileSystem(connection_string=connection, use_listings_cache=False)
     return AzureBlobFileSystem(account_name=zone.account, account_key=key, anon=False, use_listings_cache=False)
-
-
-@contextmanager
-def far_side(zone: Zone) -> Iterator[None]:
-    """What goes wrong with the place, told by what to do next."""
-    try:
-        yield
-    except (SyncdError, GeneratorExit):
-        raise
-    except Exception as error:
-        if not isinstance(error, (OSError, EOFError)) and type(error).__module__.partition(".")[0] not in LIBRARIES:
-            raise
-        raise told(zone, error) from None  # its context may hold a secret
-
-
-def told(zone: Zone, error: Exception) -> SyncdError:
-    """The error of a library as ours."""
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    said = plain(clean(zone, str(error))) or type(error).__name__
-    if "HostKeyNotVerifiable" in kinds:
-        return unknown_host(zone)
-    if is_refusal(error):
-        return ConfigError(f"the zone {where(zone)} refuses us: {said}", hint=CHECK)
-    return TryAgain(f"the zone {where(zone)} is in trouble: {said}", hint=CHECK)
-
-
-def is_refusal(error: Exception) -> bool:
-    """Whether the place knows us and says no."""
-    if isinstance(error, error_perm):  # 550 is also what a missing file gets: those have been told apart by then
-        return str(error).startswith(("530", "532", "550", "553"))
-    known = any(kind.__name__ in REFUSALS for kind in type(error).__mro__)
-    return known or isinstance(error, PermissionError) or _status(error) in (401, 403)
-
-
-def unknown_host(zone: Zone) -> SyncdError:
-    """A server that nobody has vouched for: the line that would."""
-    import asyncssh
-    from fsspec.asyn import get_loop, sync
-
-    async def key() -> Line | None:
-        found = await asyncssh.get_server_host_key(zone.host, zone.port, config=None)
-        if found is None:
-            return None
-        name = zone.host if zone.port == 22 else f"[{zone.host}]:{zone.port}"
-        text = " ".join(found.export_public_key("openssh").decode().split()[:2])
-        return Line(f"{name} {text}", found.get_fingerprint())
-
-    try:
-        line = sync(get_loop(), key, timeout=ANSWER_S)
-    except (OSError, asyncssh.Error) as error:
-        return TryAgain(f"the zone {where(zone)} is in trouble: {plain(str(error))}", hint=CHECK)
-    shown = f"{line.text}  (its fingerprint is {line.fingerprint})" if line else "no line: the server shows no key"
-    return ConfigError(
-        f"the zone {where(zone)} shows an SSH host key that {zone.known_hosts} does not have",
-        hint=f"if it is the server's own, add this line to {zone.known_hosts}: {shown}",
-    )
-
-
-def where(zone: Zone) -> str:
-    """The zone for a message."""
-    return f"{zone.kind}://{zone.bucket or zone.host}{'' if zone.bucket or zone.port == 0 else f':{zone.port}'}"
-
-
-def clean(zone: Zone, text: str) -> str:
-    """`text` without any of the zone's secrets."""
-    for secret in zone.secrets:
-        text = text.replace(secret.get_secret_value(), "***")
-    return text
-
-
-def _status(error: Exception) -> int | None:
-    """The HTTP status that an error of a bucket carries."""
-    for name in ("status_code", "status", "code"):
-        if isinstance(found := getattr(error, name, None), int):
-            return found
-    return None
 
 
 def _failures() -> Sequence[type[Exception]]:

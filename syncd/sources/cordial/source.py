@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from typing import Any
@@ -29,6 +29,7 @@ from syncd.sources.cordial.dictionary import declared
 from syncd.sources.cordial.exports import Export, compact, job_name, name_for, name_in, requests, start_in
 from syncd.sources.cordial.peek import fields_of, format_of
 from syncd.sources.cordial.pickup import Found
+from syncd.sources.cordial.settling import Settling
 from syncd.sources.cordial.zone import Zone
 
 TIMEOUT = httpx.Timeout(30.0, connect=10.0, pool=None)
@@ -36,18 +37,8 @@ LOOKED_FOR = timedelta(days=1)  # before it was asked for: how far back a job of
 FRESH = timedelta(seconds=5)  # asked for so lately that no POST can have been forgotten
 UNSTARTED = ("Scheduled", "Pending", "Throttled")  # jobs without a start: a filter on it leaves them out
 DEADLINE = timedelta(hours=24)  # for a job to end
-SETTLED = timedelta(days=1)  # after which a finished job's empty folder proves nothing: it may have been cleared
-PATIENCE = 4  # polls that an empty folder must stay empty; many more where the job says it wrote something
 GREETED_FOR_S = 60.0  # passes follow each other closely while jobs work
 UI_KEEPS = timedelta(days=30)
-
-
-@dataclass(frozen=True)
-class Sight:
-    """What the zone held of a job, and since when it is so."""
-
-    files: tuple[Found, ...]
-    since: float  # on the monotonic clock
 
 
 class Cordial:
@@ -85,10 +76,8 @@ class Cordial:
         self._zone, self._clears = zone, clear_zone
         self._exports = {export.name: export for export in exports}
         self._slots = threading.BoundedSemaphore(max_concurrent_requests)
-        self._lock = threading.Lock()
         self._greeted = float("-inf")  # on the monotonic clock
-        self._names: dict[str, str] = {}  # ticket -> name, of what this process asked for
-        self._seen: dict[str, Sight] = {}  # by ticket
+        self._settling = Settling(zone, job_poll)
         self._refused: set[str] = set()  # exports that Cordial doesn't take as they are configured
         self._doubtful: set[str] = set()  # stems of which a POST may be on its way
 
@@ -111,26 +100,9 @@ class Cordial:
     def jobs(self) -> list[Job]:
         """As promised by Source; logs in and enters the zone, so that trouble shows before anything is asked for."""
         if time.monotonic() - self._greeted > GREETED_FOR_S:
-            self._greet()
+            greet(self.api, self._zone)
             self._greeted = time.monotonic()
         return [export.job(self.name) for export in self._exports.values()]
-
-    def _greet(self) -> None:
-        """See whether both sides know us; what is wrong with both is told together."""
-        troubles: list[ConfigError | TryAgain] = []
-        doors: list[Callable[[], None]] = [self.api.greet]
-        if not self._zone.is_by_hand:
-            doors.append(partial(pickup.look, self._zone))
-        for knock in doors:
-            try:
-                knock()
-            except (ConfigError, TryAgain) as error:
-                troubles.append(error)
-        if len(troubles) > 1:
-            kind = ConfigError if any(isinstance(one, ConfigError) for one in troubles) else TryAgain
-            raise kind("; ".join(map(str, troubles)), hint="; ".join(one.hint for one in troubles))
-        if troubles:
-            raise troubles[0]
 
     def runs(self, closed: Container[str], *, sweep: bool) -> Iterator[Run]:
         """None: each run must be asked for."""
@@ -164,7 +136,7 @@ class Cordial:
             after = max(error.after or 0.0, min(self.job_poll.total_seconds(), FRESH.total_seconds()))
             raise Unanswered(str(error), hint="its job is looked up by its name", after=after) from None
         self._refused.discard(export.name)
-        self._names[ticket] = name
+        self._settling.expect(ticket, name)
         return ticket
 
     def _adopted(self, request: ExportRequest, export: Export, stem: str) -> jobs_api.Job | None:
@@ -192,64 +164,13 @@ class Cordial:
                 raise StartOver(f"{request.name}: job {ticket} is still {job.status!r} after {hours:.0f} hours")
             return None
         if self._zone.is_by_hand:
-            raise self._by_hand(request, job, ticket)
-        return self._picked_up(request, job, ticket)
+            raise by_hand(request, job, ticket)
+        found = self._settling.files(request, self._stem(request), job, ticket)
+        return None if found is None else self._run(request, job, ticket, *found)
 
-    def _by_hand(self, request: ExportRequest, job: jobs_api.Job | None, ticket: str) -> HandOver | StartOver:
-        if job is None:
-            return StartOver(f"{request.name}: Cordial has forgotten job {ticket}, and with it its file")
-        until = (job.ended_at or datetime.now(UTC)) + UI_KEEPS
-        return HandOver(
-            f"{request.name}: job {ticket} is done; its file is in Cordial's UI until {until:%Y-%m-%d}",
-            hint=f"download it there (Jobs page), then: syncd ingest {request.source} {request.id} FILE…",
-        )
-
-    def _picked_up(self, request: ExportRequest, job: jobs_api.Job | None, ticket: str) -> Run | None:
-        """The run, once two listings agree on what was delivered."""
-        stem = self._stem(request)
-        name = self._name_of(stem, job, ticket)
-        files = tuple(pickup.files(self._zone, name)) if name else ()
-        with self._lock:
-            before = self._seen.get(ticket)
-            if before is None or before.files != files:
-                self._seen[ticket] = Sight(files, time.monotonic())
-                return None
-        if not files and not self._is_empty(request, job, ticket, before):
-            return None
-        run = self._run(request, job, name, files)
-        with self._lock:
-            self._seen.pop(ticket, None)
-            self._names.pop(ticket, None)
-        return run
-
-    def _name_of(self, stem: str, job: jobs_api.Job | None, ticket: str) -> str:
-        """The name under which a job was asked for: as the job tells it, as we remember it, else as the zone shows."""
-        if name := (name_in(stem, job.raw) if job else "") or self._names.get(ticket, ""):
-            return name
-        names = {name_in(stem, one) for one in pickup.names(self._zone, f"{stem}-")}
-        if len(names) > 1:
-            raise StartOver(
-                f"{len(names)} exports lie in the zone under {stem}-…, and job {ticket} does not tell which"
-            )
-        return next(iter(names), "")
-
-    def _is_empty(self, request: ExportRequest, job: jobs_api.Job | None, ticket: str, seen: Sight) -> bool:
-        """Whether a finished job without files had nothing to deliver. StartOver: that can't be known."""
-        amount = job.amount if job else None
-        patience_s = PATIENCE * self.job_poll.total_seconds() * (10 if amount else 1)
-        if time.monotonic() - seen.since < patience_s:
-            return False
-        if job is None:
-            raise StartOver(f"{request.name}: Cordial has forgotten job {ticket}, and the zone has no file of it")
-        if job.ended_at and datetime.now(UTC) - job.ended_at > SETTLED:
-            raise StartOver(f"{request.name}: job {ticket} ended long ago, and the zone has no file of it any more")
-        if amount and request.attempt == 1:  # once more: then it is believed
-            raise StartOver(
-                f"{request.name}: job {ticket} says it has {amount} records, but the zone has no file of it"
-            )
-        return True
-
-    def _run(self, request: ExportRequest, job: jobs_api.Job | None, name: str, files: Sequence[Found]) -> Run:
+    def _run(
+        self, request: ExportRequest, job: jobs_api.Job | None, ticket: str, name: str, files: Sequence[Found]
+    ) -> Run:
         """What the request became. Headers are looked into: a chunk may lack the one that names its columns."""
         export = self._export(request)
         asked_at = request.asked_at if request.asked_at != NEVER else datetime.now(UTC)
@@ -259,6 +180,7 @@ class Cordial:
         if format == "csv":
             known = [column.name for column in declared(export).columns]
             run = replace(run, fields=export.labels or fields_of(self._heads(files), known))
+        self._settling.forget(ticket)
         return run
 
     def _heads(self, files: Sequence[Found]) -> Iterator[bytes]:
@@ -305,6 +227,35 @@ class Cordial:
 
     def _stem(self, request: ExportRequest) -> str:
         return self._export(request).stem(self.name, request.start, request.end, request.attempt)
+
+
+def greet(api: Api, zone: Zone) -> None:
+    """See whether both sides know us; what is wrong with both is told together."""
+    doors: list[Callable[[], None]] = [api.greet]
+    if not zone.is_by_hand:
+        doors.append(partial(pickup.look, zone))
+    troubles: list[ConfigError | TryAgain] = []
+    for knock in doors:
+        try:
+            knock()
+        except (ConfigError, TryAgain) as error:
+            troubles.append(error)
+    if len(troubles) > 1:
+        kind = ConfigError if any(isinstance(one, ConfigError) for one in troubles) else TryAgain
+        raise kind("; ".join(map(str, troubles)), hint="; ".join(one.hint for one in troubles))
+    if troubles:
+        raise troubles[0]
+
+
+def by_hand(request: ExportRequest, job: jobs_api.Job | None, ticket: str) -> HandOver | StartOver:
+    """What a finished job comes to whose file only a person can have."""
+    if job is None:
+        return StartOver(f"{request.name}: Cordial has forgotten job {ticket}, and with it its file")
+    until = (job.ended_at or datetime.now(UTC)) + UI_KEEPS
+    return HandOver(
+        f"{request.name}: job {ticket} is done; its file is in Cordial's UI until {until:%Y-%m-%d}",
+        hint=f"download it there (Jobs page), then: syncd ingest {request.source} {request.id} FILE…",
+    )
 
 
 def named(stem: str, jobs: Iterable[jobs_api.Job]) -> list[jobs_api.Job]:
