@@ -25,6 +25,7 @@ from syncd.footing import firm
 from syncd.judge import Rules
 from syncd.landing import Landing
 from syncd.model import Source
+from syncd.packing import Packer
 from syncd.publish import Publisher
 from syncd.retry import Patience, patient
 from syncd.rights import ours, usable
@@ -54,6 +55,7 @@ class House:
     lake: Lake
     mirrors: dict[str, Mirror]
     publisher: Publisher
+    packer: Packer
     stop: threading.Event
     lock: IO[str]
 
@@ -121,7 +123,8 @@ def build_convert(name: str, settings: ConvertSettings) -> Source:
 
 def build_lake(settings: Settings) -> Lake:
     """The lake under data_dir, for reading or, in an open house, for writing."""
-    return Lake(settings.data_dir, keep_superseded=settings.lake.keep_superseded)
+    keep, longest = settings.lake.keep_superseded, settings.lake.longest_reader
+    return Lake(settings.data_dir, keep_superseded=keep, longest_reader=longest)
 
 
 @contextmanager
@@ -166,7 +169,8 @@ def open_house(
                 watch=watch,
                 stop=stop,
             )
-        yield House(settings, state, lake, mirrors, Publisher(lake, settings.publish, stop), stop, lock)
+        publisher, packer = Publisher(lake, settings.publish, stop), Packer(lake, stop)
+        yield House(settings, state, lake, mirrors, publisher, packer, stop, lock)
 
 
 @contextmanager

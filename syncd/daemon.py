@@ -47,7 +47,7 @@ class Daemon:
 
     def run(self, on_tick: Callable[[], None] = lambda: None) -> None:
         """Turn until a stop. ConfigError when every source refuses us at the start; bugs pass through."""
-        with ThreadPoolExecutor(len(self._house.mirrors) + ORDERS + 1, thread_name_prefix="pass") as passes:
+        with ThreadPoolExecutor(len(self._house.mirrors) + ORDERS + 2, thread_name_prefix="pass") as passes:
             try:
                 while not self._house.stop.is_set():
                     self.tick(passes)
@@ -83,6 +83,7 @@ class Daemon:
                 self._running[name] = passes.submit(one_pass, self._house.mirrors[name], sweep=sweep)
                 if sweep:
                     self._swept[name] = now
+        self._house.packer.turn(passes, now, is_idle=not self._running and not self._orders)
 
     def _take_orders(self, passes: ThreadPoolExecutor) -> None:
         for run in [run for run, future in self._orders.items() if future.done()]:
@@ -129,6 +130,7 @@ def once(house: House, wait_for: timedelta) -> list[Outcome]:
                 if any(future.done() and future.exception() for future in running):
                     break
             outcomes = [future.result() for future in running]
+            house.packer.spend()
             return outcomes + [Outcome(trouble=trouble) for trouble in house.publisher()]
         except BaseException:
             house.stop.set()

@@ -5,7 +5,7 @@ All instants carry UTC, all sizes are bytes. A value that is pickled or printed 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -210,6 +210,19 @@ class Changed:
     first_run: str
 
 
+@dataclass(frozen=True)
+class Packed:
+    """Small files whose rows one large file has now."""
+
+    source: str
+    scope: str
+    date: str
+    files: int
+    rows: int
+    bytes_before: int
+    bytes: int
+
+
 @dataclass
 class Committed:
     """What a publication did besides adding rows: what the log tells."""
@@ -369,8 +382,8 @@ class Destination(Protocol):
     def shows(self, run: Run, staged: Sequence[Staged]) -> bool:
         """Whether the newest loaded run of the same scope and job was made of the very same bytes."""
 
-    def loaded(self, source: str) -> frozenset[str]:
-        """Ids of the runs that are shown, or superseded by one that is."""
+    def loaded(self, source: str) -> Set[str]:
+        """Ids of the runs that are shown, or superseded by one that is. Asking for one is cheap, walking isn't."""
 
     def runs(self) -> Sequence[Mapping[str, Any]]:
         """Every run that `loaded` knows of, with the columns of `_syncd.runs`; instants are UTC without a zone."""

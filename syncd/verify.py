@@ -192,9 +192,10 @@ def repair(house: House, verdict: Verdict, read: Read = lambda size: None) -> Ve
     ledger = published(root)
     assert ledger is not None, "an open lake has a catalogue"
     broken: dict[Key, list[Flaw]] = {}
+    holders = ledger.holders({flaw.path for flaw in before.flaws})
     for flaw in before.flaws:
-        if (flaw.source, flaw.run) in ledger.runs:
-            broken.setdefault((flaw.source, flaw.run), []).append(flaw)
+        for key in holders.get(flaw.path) or {(flaw.source, flaw.run)} & ledger.runs.keys():
+            broken.setdefault(key, []).append(flaw)
     for key, flaws in broken.items():
         put_aside(landing, run_of(ledger.runs[key]), flaws, verdict)
     mend(house, [key for key, flaws in broken.items() if not all(map(is_landed, flaws))], before.flaws, verdict)

@@ -17,6 +17,7 @@ if "httpfs" in sys.argv[1]:
     from duckdb_extensions import import_extension
     import_extension("httpfs")
 connection = duckdb.connect()
+connection.execute("SET enable_progress_bar = false")  # a slow answer would be drawn over
 for statement in json.loads(sys.argv[1]):
     connection.execute(statement)
 print(json.dumps(connection.fetchall(), default=str))

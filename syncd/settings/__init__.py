@@ -71,6 +71,7 @@ class LandingSettings(Section):
 
 class LakeSettings(Section):
     keep_superseded: Duration = timedelta(days=7)
+    longest_reader: Duration = timedelta(hours=24)
 
 
 class HttpSettings(Section):

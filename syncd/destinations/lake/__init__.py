@@ -6,10 +6,12 @@ The rename of the catalogue is the one commit point; everything else here is rep
 # ruff: noqa: S608 - names are ours, values are bound
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +29,22 @@ from syncd.destinations.lake.catalogue import (
 )
 from syncd.destinations.lake.commit import Ready, apply, lose, prove, withdraw
 from syncd.destinations.lake.learn import learned
-from syncd.destinations.lake.paths import CATALOGUE, LAKE, TEMPORARY
+from syncd.destinations.lake.loaded import Digests, LoadedRuns, ids_of
+from syncd.destinations.lake.migrate import is_of_today, migrate
+from syncd.destinations.lake.pack import hidden_of, scopes_of, show_packed, stored_files, write
+from syncd.destinations.lake.paths import CATALOGUE, LAKE, LEDGER, PACKING, TEMPORARY
+from syncd.destinations.lake.plan import plan
 from syncd.destinations.lake.rebuild import Rebuilt, restore, survey
-from syncd.destinations.lake.show import show_all
-from syncd.destinations.lake.stage import write_part
-from syncd.destinations.lake.sweep import NAMED, forget_files, remove_orphans
+from syncd.destinations.lake.segments import CLOSE_AT, SETTLED, SETTLED_AFTER, close, show_ledger
+from syncd.destinations.lake.show import layouts_of, show_all
+from syncd.destinations.lake.stage import reserved, write_part
+from syncd.destinations.lake.sweep import forget_files, named, remove_orphans
+from syncd.destinations.lake.tables import OPEN, RUNS
 from syncd.destinations.lake.views import rejected_sql
 from syncd.errors import ConfigError, SyncdError
-from syncd.model import Batch, Committed, Job, Landed, Run, Scope, Staged
+from syncd.model import Batch, Committed, Job, Landed, Packed, Run, Scope, Staged
 from syncd.types import TEXTS
 
-RUNS: tuple[str, ...] = ("source", "run", "job", "scope", "format", "period_start", "period_end", "completed_at")
-RUNS += ("loaded_at", "parts", "rows", "rejected", "bytes", "status")
 JOBS = ("source", "job", "name", "scope", "format", "frequency", "filters", "fields", "state")
 
 
@@ -50,13 +56,20 @@ class Lake:
     """A Destination on a local disk. Call `start` once, with data_dir to ourselves; reading needs none."""
 
     def __init__(
-        self, data_dir: Path, *, keep_superseded: timedelta = timedelta(days=7), clock: Callable[[], datetime] = _now
+        self,
+        data_dir: Path,
+        *,
+        keep_superseded: timedelta = timedelta(days=7),
+        longest_reader: timedelta = timedelta(hours=24),
+        clock: Callable[[], datetime] = _now,
     ) -> None:
         self.home = data_dir.absolute()
-        self._keep_superseded = keep_superseded
+        self._grace = max(keep_superseded, longest_reader)
         self._clock = clock
         self._declared: dict[tuple[str, str], Scope] = {}
         self._taught: dict[tuple[str, str], tuple[object, Scope]] = {}  # what `scope` said, and of which catalogue
+        self._unpackable: set[str] = set()  # first files of what could not be packed
+        self._closed: dict[str, dict[str, Digests]] = {}  # by source and segment: what is closed never changes
 
     def start(self) -> None:
         """Have a catalogue that fits this folder, and none of what a stop left half done."""
@@ -65,11 +78,18 @@ class Lake:
             forget_torn(self.home)
             for torn in (self.home / LAKE).rglob(f".*{TEMPORARY}"):
                 torn.unlink(missing_ok=True)
+            shutil.rmtree(self.home / LAKE / PACKING, ignore_errors=True)
         if not self._is_published():
             with self._publication():
                 return
-        if self._read("SELECT 1 FROM _syncd.published WHERE root <> ?", str(self.home)):
-            with self._publication() as catalogue:
+        with reading(self.home) as catalogue:
+            is_here = catalogue.execute("SELECT root FROM _syncd.published") == [(str(self.home),)]
+            of_today = is_of_today(catalogue)
+        if not (is_here and of_today):
+            with self._publication(anew=not of_today) as catalogue:
+                if not of_today:
+                    migrate(catalogue)
+                show_ledger(catalogue, self.home)
                 show_all(catalogue, self.home)
 
     def scope(self, source: str, declared: Scope) -> Scope:
@@ -93,9 +113,8 @@ class Lake:
 
     def commit(self, ready: Sequence[Ready]) -> Committed:
         """Show whole runs in one step; runs that are loaded already change nothing."""
-        runs = [run.id for run, _ in ready]
-        loaded = set(self._read("SELECT source, run FROM _syncd.runs WHERE list_contains(?, run)", runs))
-        new = {(run.source, run.id): (run, parts) for run, parts in ready if (run.source, run.id) not in loaded}
+        loaded = {source: self.loaded(source) for source in {run.source for run, _ in ready}}
+        new = {(run.source, run.id): (run, parts) for run, parts in ready if run.id not in loaded[run.source]}
         if not new:
             return Committed()
         with disk.trouble("proving the staged files"):
@@ -106,18 +125,19 @@ class Lake:
     def rebuild(self, in_flight: Container[str], read: Callable[[int], None] = lambda size: None) -> Rebuilt:
         """Publish a catalogue made from the footers, but for the runs named. One that is here is put aside first."""
         with disk.trouble("reading the lake"):
-            found, unknown = survey(self.home, read)
-            found = [one for one in found if one.run.name not in in_flight]
+            lake = survey(self.home, read)
+            lake.found = [one for one in lake.found if one.run.name not in in_flight]
             put_aside(self.home)
         with self._publication() as catalogue:
-            return restore(catalogue, self.home, found, unknown, self._clock())
+            return restore(catalogue, self.home, lake, self._clock())
 
     def generation(self, run: Run) -> int:
-        """One more than any file has that the catalogue names for this run."""
+        """One more than any file has that the catalogue names for this run, or that a packed one was made of."""
         named = self._read(
-            "SELECT max(CAST(regexp_extract(path, '\\.g([0-9]+)\\.', 1) AS INT)) FROM "
-            "(SELECT path, source, run FROM _syncd.files UNION ALL SELECT path, source, run FROM _syncd.let_go) "
-            "WHERE source = ? AND run = ? AND regexp_matches(path, '\\.g[0-9]+\\.')",
+            r"SELECT max(generation) FROM (SELECT CAST(regexp_extract(path, '\.g([0-9]+)\.', 1) AS INT) AS generation "
+            f"FROM (SELECT path, source, run FROM {OPEN}.files UNION ALL SELECT path, source, run FROM _syncd.let_go) "
+            r"WHERE source = $1 AND run = $2 AND regexp_matches(path, '\.g[0-9]+\.') "
+            f"UNION ALL SELECT generation FROM {OPEN}.members WHERE source = $1 AND run = $2)",
             run.source,
             run.id,
         )
@@ -133,8 +153,7 @@ class Lake:
             prove(self.home, ready)
         with self._publication() as catalogue:
             lose(catalogue, lost, self._clock())
-            for run, _ in ready:
-                withdraw(catalogue, run, self._clock())
+            withdraw(catalogue, [run for run, _ in ready], self._clock())
             done = Committed()
             if ready:
                 done = apply(catalogue, self.home, ready, self._declared, self._clock(), anew=True)
@@ -164,9 +183,22 @@ class Lake:
         had = self._read(f"SELECT part, sha256 FROM _syncd.parts JOIN ({newest}) USING (source, run)", *of)
         return bool(had) and sorted(had) == sorted((part.part, part.sha256) for part in staged)
 
-    def loaded(self, source: str) -> frozenset[str]:
-        """Ids of the runs that are loaded or superseded."""
-        return frozenset(run for (run,) in self._read("SELECT run FROM _syncd.runs WHERE source = ?", source))
+    def loaded(self, source: str) -> LoadedRuns:
+        """Ids of the runs that are loaded or superseded, as they are now."""
+        every = partial(self._read, "SELECT run FROM _syncd.runs WHERE source = ?", source)
+        if not self._is_published():
+            return LoadedRuns(frozenset())
+        with reading(self.home) as catalogue:
+            if not is_of_today(catalogue):
+                return LoadedRuns(frozenset(run for (run,) in every()))
+            listed = catalogue.execute(f"SELECT run FROM {OPEN}.runs WHERE source = ?", source)
+            paths = catalogue.execute(f"SELECT path FROM {OPEN}.segments WHERE kind = 'runs'")
+        known = self._closed.get(source, {})
+        closed = {path: known.get(path) or Digests(ids_of(self.home / path, source)) for (path,) in paths}
+        self._closed[source] = closed
+        return LoadedRuns(
+            frozenset(run for (run,) in listed), tuple(closed.values()), lambda: (run for (run,) in every())
+        )
 
     def stored(self, since: datetime) -> int:
         """Bytes of the files of runs that were loaded since then."""
@@ -180,7 +212,7 @@ class Lake:
 
     def runs(self) -> list[dict[str, Any]]:
         """The rows of `_syncd.runs`; instants are UTC without a zone, as in the table."""
-        return self._rows(RUNS, "runs")
+        return self._rows(tuple(RUNS), "runs")
 
     def jobs(self) -> list[Job]:
         """Every job that was ever on offer, as it was seen last."""
@@ -209,30 +241,64 @@ class Lake:
             return
         seen_at = utc(self._clock())
         with self._publication() as catalogue:
-            catalogue.forget("jobs", [{"source": source, "job": job} for job in new])
-            catalogue.insert("jobs", [_job_row(job, seen_at) for job in new.values()])
+            catalogue.forget("_syncd.jobs", [{"source": source, "job": job} for job in new])
+            catalogue.insert("_syncd.jobs", [_job_row(job, seen_at) for job in new.values()])
 
     def sweep(self, source: str, now: datetime, keep: Iterable[Staged]) -> None:
         """Remove what nobody needs: files let go long enough ago, and old files that neither we nor `keep` name."""
-        due = utc(now - self._keep_superseded)
-        expired = "source = ? AND NOT keep AND let_go_at <= ?"
-        if self._read(f"SELECT 1 FROM _syncd.let_go WHERE {expired} LIMIT 1", source, due):
+        due = utc(now - self._grace)
+        expired = "source IN (?, ?) AND NOT keep AND let_go_at <= ?"
+        if self._read(f"SELECT 1 FROM _syncd.let_go WHERE {expired} LIMIT 1", source, LEDGER, due):
             with self._publication() as catalogue:
-                forget_files(catalogue, self.home, expired, [source, due])
+                forget_files(catalogue, self.home, expired, [source, LEDGER, due])
+        if self._read(f"SELECT 1 FROM ({SETTLED}) HAVING count(*) >= {CLOSE_AT}", utc(now - SETTLED_AFTER)):
+            with self._publication() as catalogue:
+                close(catalogue, self.home, now)
+        staged = {path for part in keep for path in (part.rejects, *(file.path for file in part.files))}
         with disk.trouble("sweeping the lake"):
-            named = {path for (path,) in self._read(NAMED, source)}
-            for staged in keep:
-                named |= {staged.rejects, *(file.path for file in staged.files)}
-            remove_orphans(self.home, source, named, now)
+            for of in (source, LEDGER):
+                with reading(self.home) as catalogue:
+                    known = named(catalogue, self.home, of)
+                remove_orphans(self.home, of, staged | known, now)
+
+    def pack(self) -> Packed | None:
+        """Put small files of one day into one, beside the commits; None where there is nothing worth it.
+
+        One caller at a time. TryAgain: nothing came of it; these files are left alone until the next start.
+        """
+        with reading(self.home) as catalogue:
+            stored, layouts, scopes = stored_files(catalogue), layouts_of(catalogue), scopes_of(catalogue)
+        keyed = {of: {name for key in scope.merge_keys for name in key} for of, scope in scopes.items()}
+        todo = plan(stored, layouts, keyed, utc(self._clock()), reserved(self.home))
+        pack = next((pack for pack in todo if pack.first.path not in self._unpackable), None)
+        if pack is None:
+            return None
+        self._unpackable.add(pack.first.path)
+        try:
+            with disk.trouble("packing"):
+                written = write(self.home, pack, layouts, scopes[pack.first.source, pack.first.scope])
+            with self._publication() as catalogue:
+                done = show_packed(catalogue, self.home, pack, written, self._clock())
+        finally:
+            hidden_of(self.home, pack).unlink(missing_ok=True)
+        self._unpackable.discard(pack.first.path)
+        return done or self.pack()
+
+    def crowded(self, most: int) -> list[tuple[str, str, int]]:
+        """Scopes with more live files than that: source, scope, files."""
+        counted = f"SELECT source, scope, count(*) AS files FROM {OPEN}.files WHERE live GROUP BY ALL"
+        return self._read(f"FROM ({counted}) WHERE files > ? ORDER BY ALL", most)
 
     @contextmanager
-    def _publication(self) -> Iterator[Catalogue]:
-        with publication(self.home) as catalogue:
+    def _publication(self, *, anew: bool = False) -> Iterator[Catalogue]:
+        with publication(self.home, anew=anew) as catalogue:
+            if not catalogue.execute("SELECT 1 FROM _syncd.published"):
+                show_ledger(catalogue, self.home)
             yield catalogue
             ((generation,),) = catalogue.execute("SELECT coalesce(max(generation), 0) FROM _syncd.published")
             catalogue.execute("DELETE FROM _syncd.published")
             row = {"generation": generation + 1, "published_at": utc(self._clock()), "root": str(self.home)}
-            catalogue.insert("published", [row])
+            catalogue.insert("_syncd.published", [row])
 
     def _is_published(self) -> bool:
         """False before the first start. ConfigError: there was a catalogue, for its lake is there."""

@@ -4,23 +4,25 @@ DuckDB looks at the files that a view lists when the view is made, and from here
 name. So a file system of ours answers to that name while the copy is made, with the files that are here.
 """
 
+# ruff: noqa: S608 - names are ours
 from __future__ import annotations
 
-import re
 import shutil
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import duckdb
 from fsspec import AbstractFileSystem
 
 from syncd.destinations.lake import disk
-from syncd.destinations.lake.catalogue import STORAGE
-from syncd.destinations.lake.paths import CATALOGUE, LAKE
-from syncd.destinations.lake.views import text, unglobbed
+from syncd.destinations.lake.catalogue import CONFIG, STORAGE, Catalogue
+from syncd.destinations.lake.paths import CATALOGUE
+from syncd.destinations.lake.segments import show_ledger
+from syncd.destinations.lake.show import show_all
+from syncd.destinations.lake.tables import OPEN
+from syncd.destinations.lake.views import text
 
 
 def write_abroad(home: Path, root: str, to: Path) -> list[str]:
@@ -38,10 +40,10 @@ def write_abroad(home: Path, root: str, to: Path) -> list[str]:
         for torn in (aside, Path(f"{aside}.wal")):
             torn.unlink(missing_ok=True)
         shutil.copyfile(home / CATALOGUE, aside)
-        with duckdb.connect(config={"temp_directory": ""}) as connection:
+        with duckdb.connect(config=CONFIG) as connection:
             connection.register_filesystem(Elsewhere(protocol, f"{root}/", home))
             connection.execute(f"ATTACH {text(str(aside))} AS warehouse ({STORAGE}); USE warehouse")
-            named = _move(connection, home, root, encoded if protocol in ("http", "https") else str)
+            named = _move(connection, root)
             connection.execute("CHECKPOINT warehouse")
         disk.sync(aside)
         aside.replace(to)
@@ -49,26 +51,16 @@ def write_abroad(home: Path, root: str, to: Path) -> list[str]:
     return named
 
 
-def encoded(path: str) -> str:
-    """A path as a URL has it; what makes a partition stays readable."""
-    return quote(path, safe="/=~")
-
-
-def _move(connection: duckdb.DuckDBPyConnection, home: Path, root: str, spelled: Callable[[str], str]) -> list[str]:
+def _move(connection: duckdb.DuckDBPyConnection, root: str) -> list[str]:
     """Have every view that lists files list them under `root`; the files, from `home`."""
-    here = re.escape(text(f"{unglobbed(str(home))}/{LAKE}/")[1:-1])
-    listed = re.compile(f"'{here}([^']*)'")
-    files: dict[str, None] = {}
-    views = "SELECT sql FROM duckdb_views() WHERE database_name = 'warehouse' AND NOT internal"
-    connection.execute("BEGIN")
-    for (sql,) in connection.execute(views).fetchall():
-        files |= dict.fromkeys(f"{LAKE}/{path}" for path in listed.findall(sql))
-        moved, found = listed.subn(lambda path: text(f"{root}/{LAKE}/{spelled(path[1])}"), sql)
-        if found:
-            connection.execute(f"CREATE OR REPLACE{moved.removeprefix('CREATE')}")
-    connection.execute("UPDATE _syncd.published SET root = ?", [root])
-    connection.execute("COMMIT")
-    return list(files)
+    catalogue = Catalogue(connection)
+    catalogue.execute("BEGIN")
+    show_ledger(catalogue, root)
+    show_all(catalogue, root)
+    catalogue.execute("UPDATE _syncd.published SET root = ?", root)
+    catalogue.execute("COMMIT")
+    tables = (f"{OPEN}.files WHERE live", f"{OPEN}.rejects", f"{OPEN}.segments")
+    return [path for table in tables for (path,) in catalogue.execute(f"SELECT path FROM {table} ORDER BY path")]
 
 
 class Elsewhere(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types

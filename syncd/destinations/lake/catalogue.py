@@ -21,44 +21,19 @@ import pyarrow as pa
 
 from syncd.destinations.lake import disk
 from syncd.destinations.lake.paths import ASIDE, CATALOGUE
-from syncd.destinations.lake.views import HIDDEN, rejected_sql
+from syncd.destinations.lake.tables import TABLES
 from syncd.errors import ConfigError, SyncdError, TryAgain
 from syncd.model import Column
 from syncd.types import Type
 
 ONE_AT_A_TIME = threading.RLock()  # of publications in this process; the daemon's lock on data_dir keeps out others
-STORAGE = "STORAGE_VERSION 'v1.0.0'"  # what any DuckDB from 1.0 on can open
+# what any DuckDB from 1.1 on can open; in large blocks each small table would fill several
+STORAGE = "STORAGE_VERSION 'v1.0.0', BLOCK_SIZE 16384"
+# DuckDB 1.1 follows references that go nowhere in files of which later versions have used metadata again
+CONFIG: dict[str, Any] = {"temp_directory": "", "experimental_metadata_reuse": False}
 REPAIR = "syncd verify --repair makes it again, from the lake and the landed bytes"
 DAMAGE: tuple[type[duckdb.Error], ...] = (duckdb.IOException, duckdb.CatalogException, duckdb.SerializationException)
 DAMAGE += (duckdb.InternalException, duckdb.InvalidInputException)  # a Parquet file that a view lists is none any more
-
-TABLES = f"""
-CREATE SCHEMA _syncd;
-CREATE SCHEMA {HIDDEN};
-CREATE TABLE _syncd.runs (
-    source VARCHAR, run VARCHAR, job VARCHAR, scope VARCHAR, format VARCHAR, period_start TIMESTAMP,
-    period_end TIMESTAMP, completed_at TIMESTAMP, loaded_at TIMESTAMP, parts BIGINT, "rows" BIGINT, rejected BIGINT,
-    bytes BIGINT, status VARCHAR);
-CREATE TABLE _syncd.jobs (
-    source VARCHAR, job VARCHAR, name VARCHAR, scope VARCHAR, format VARCHAR, frequency VARCHAR, filters VARCHAR,
-    fields VARCHAR, state VARCHAR, seen_at TIMESTAMP);
-CREATE TABLE _syncd.published (generation BIGINT, published_at TIMESTAMP, root VARCHAR);
-CREATE TABLE _syncd.parts (
-    source VARCHAR, run VARCHAR, part VARCHAR, bytes BIGINT, sha256 VARCHAR, lines BIGINT, "rows" BIGINT,
-    rejected BIGINT, blank BIGINT, rejects VARCHAR, rejects_sha256 VARCHAR);
-CREATE TABLE _syncd.files (
-    path VARCHAR, source VARCHAR, scope VARCHAR, run VARCHAR, part VARCHAR, date DATE, "rows" BIGINT, bytes BIGINT,
-    layout VARCHAR, dated BOOLEAN, chunk BIGINT, sha256 VARCHAR);
-CREATE TABLE _syncd.layouts (layout VARCHAR, columns VARCHAR);
-CREATE TABLE _syncd.columns (
-    source VARCHAR, scope VARCHAR, name VARCHAR, source_name VARCHAR, type VARCHAR, origin VARCHAR, first_run VARCHAR,
-    description VARCHAR, facts VARCHAR);
-CREATE TABLE _syncd.scopes (
-    source VARCHAR, scope VARCHAR, "view" VARCHAR, merge_keys VARCHAR, event_time VARCHAR, snapshot BOOLEAN);
-CREATE TABLE _syncd.views (source VARCHAR, scope VARCHAR, "schema" VARCHAR, "view" VARCHAR, digest VARCHAR);
-CREATE TABLE _syncd.let_go (path VARCHAR, source VARCHAR, run VARCHAR, let_go_at TIMESTAMP, keep BOOLEAN);
-CREATE VIEW _syncd.rejected AS {rejected_sql([], "")};
-"""
 
 
 class Catalogue:
@@ -71,18 +46,18 @@ class Catalogue:
         return self._connection.execute(sql, list(values)).fetchall()
 
     def insert(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
-        """Add rows to a `_syncd` table. Values are matched by name."""
+        """Add rows to a table, named with its schema. Values are matched by name."""
         if rows:
             names = ", ".join(f'"{name}"' for name in rows[0])
             with self.listed(rows) as given:
-                self._connection.execute(f"INSERT INTO _syncd.{table} ({names}) SELECT {names} FROM {given}")
+                self._connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM {given}")
 
     def forget(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
-        """Remove the rows of a `_syncd` table that have these values."""
+        """Remove the rows of a table, named with its schema, that have these values."""
         if rows:
             same = " AND ".join(f'had."{name}" = gone."{name}"' for name in rows[0])
             with self.listed(rows) as given:
-                self._connection.execute(f"DELETE FROM _syncd.{table} had USING {given} gone WHERE {same}")
+                self._connection.execute(f"DELETE FROM {table} had USING {given} gone WHERE {same}")
 
     @contextmanager
     def listed(self, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -103,17 +78,23 @@ def reading(home: Path) -> Iterator[Catalogue]:
 
 
 @contextmanager
-def publication(home: Path) -> Iterator[Catalogue]:
-    """A copy of the catalogue to change; on a clean exit it takes the place of the published one, durably."""
+def publication(home: Path, *, anew: bool = False) -> Iterator[Catalogue]:
+    """A copy of the catalogue to change; on a clean exit it takes the place of the published one, durably.
+
+    `anew`: an empty one instead, beside which the published one can be read as `before`.
+    """
     with ONE_AT_A_TIME, disk.trouble("publishing the catalogue"):
         aside, published = home / ASIDE, home / CATALOGUE
         forget_torn(home)  # above all the journal of an older copy: DuckDB would apply it to this one
+        is_empty = anew or not published.exists()
         try:
-            if published.exists():
+            if not is_empty:
                 shutil.copyfile(published, aside)
             with _attached(aside, STORAGE) as catalogue:
-                if not published.exists():
+                if is_empty:
                     catalogue.execute(TABLES)
+                if anew:
+                    catalogue.execute(f"ATTACH '{_place(published)}' AS before (READ_ONLY)")
                 catalogue.execute("BEGIN")
                 yield catalogue
                 catalogue.execute("COMMIT")
@@ -156,10 +137,9 @@ def forget_torn(home: Path) -> None:
 
 @contextmanager
 def _attached(path: Path, how: str) -> Iterator[Catalogue]:
-    place = str(path).replace("'", "''")
     try:
-        with duckdb.connect(config={"temp_directory": ""}) as connection:
-            connection.execute(f"ATTACH '{place}' AS warehouse ({how}); USE warehouse")
+        with duckdb.connect(config=CONFIG) as connection:
+            connection.execute(f"ATTACH '{_place(path)}' AS warehouse ({how}); USE warehouse")
             yield Catalogue(connection)
     except duckdb.Error as error:
         # a wrong checksum has no class of its own, and a disk that fails can be told in any class
@@ -170,6 +150,10 @@ def _attached(path: Path, how: str) -> Iterator[Catalogue]:
 
 def _is_of_the_disk(error: duckdb.Error) -> bool:
     return any(os.strerror(number) in str(error) for number in disk.HINTS)
+
+
+def _place(path: Path) -> str:
+    return str(path).replace("'", "''")
 
 
 def _told(path: Path, error: duckdb.Error) -> SyncdError:

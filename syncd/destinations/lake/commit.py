@@ -3,7 +3,7 @@
 # ruff: noqa: S608 - names are ours or quoted, values are bound
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
@@ -17,15 +17,17 @@ import pyarrow.parquet as pq
 from syncd.destinations.lake.catalogue import Catalogue, columns_of, utc
 from syncd.destinations.lake.learn import learned, looks, seniority
 from syncd.destinations.lake.naming import given
+from syncd.destinations.lake.segments import recall
 from syncd.destinations.lake.show import refused, show, show_all, show_rejected, spell
+from syncd.destinations.lake.tables import OPEN
 from syncd.destinations.lake.views import Chunk
 from syncd.errors import StartOver
-from syncd.model import Changed, Committed, Run, Scope, Staged, Superseded
+from syncd.model import Changed, Column, Committed, Run, Scope, Staged, Superseded
 
 Ready = tuple[Run, Sequence[Staged]]
 Key = tuple[str, str]  # source and scope
 PERIOD = ("source", "scope", "job", "period_start", "period_end")
-CHUNK = 1000  # files that one hidden view lists before the next is begun: what a commit writes again
+CHUNK = 500  # files that one hidden view lists before the next is begun: what a commit writes again
 TALLY = ("part", "bytes", "sha256", "lines", "rows", "rejected", "blank", "rejects", "rejects_sha256")
 
 
@@ -65,12 +67,14 @@ def apply(
     """Add runs that the catalogue doesn't have, in the open transaction; `anew`: other files have left it."""
     done = Committed(runs=[run.id for run, _ in ready])
     _add(catalogue, ready, utc(now))
-    done.superseded = _supersede(catalogue, ready, utc(now))
+    came = {(run.source, run.scope, run.job, utc(run.start), utc(run.end)) for run, _ in ready}
+    done.superseded = supersede(catalogue, came, utc(now))
     for key in dict.fromkeys((run.source, run.scope) for run, _ in ready):
         mine = [(run, parts) for run, parts in ready if (run.source, run.scope) == key]
-        taught = _learn(catalogue, key, declared.get(key), mine)
+        seen = [(run.id, [column for part in parts for column in part.columns]) for run, parts in mine]
+        taught = learn(catalogue, key, declared.get(key), seen)
         done.columns += taught
-        if _introduce(catalogue, key, declared.get(key)) or anew:  # its name may be one that a derived view has
+        if introduce(catalogue, key, declared.get(key)) or anew:  # its name may be one that a derived view has
             show_all(catalogue, home, key[0])
         else:
             gone = [one.run for one in done.superseded if one.source == key[0]]
@@ -83,76 +87,101 @@ def apply(
     return done
 
 
-def withdraw(catalogue: Catalogue, run: Run, now: datetime) -> None:
-    """Take a run out, so that it can be added again with other files; those it had are let go."""
-    mine = [run.source, run.id]
-    catalogue.execute(
-        "INSERT INTO _syncd.let_go SELECT path, source, run, ?, false FROM ("
-        "SELECT path, source, run FROM _syncd.files UNION ALL "
-        "SELECT rejects, source, run FROM _syncd.parts WHERE rejects <> '') "
-        "WHERE source = ? AND run = ? AND path NOT IN (SELECT path FROM _syncd.let_go)",
-        utc(now),
-        *mine,
-    )
-    for table in ("files", "parts", "runs"):
-        catalogue.execute(f"DELETE FROM _syncd.{table} WHERE source = ? AND run = ?", *mine)
+def withdraw(catalogue: Catalogue, runs: Iterable[Run], now: datetime) -> None:
+    """Take runs out, so that they can be added again with other files; those they had are let go."""
+    mine = [(run.source, run.id) for run in runs]
+    if not mine:
+        return
+    recall(catalogue, mine)
+    hide(catalogue, [{"source": source, "run": run, "keep": False, "let_go_at": utc(now)} for source, run in mine])
+    rows = [{"source": source, "run": run} for source, run in mine]
+    for table in ("files", "rejects", "parts", "runs"):
+        catalogue.forget(f"{OPEN}.{table}", rows)
 
 
 def lose(catalogue: Catalogue, paths: Iterable[str], now: datetime) -> None:
     """Take files out that can't be read any more: else no view that lists them opens. The figures stay as they were."""
-    with catalogue.listed([{"path": path} for path in ["", *paths]]) as gone:
+    rows = [{"path": path} for path in paths if path]
+    if not rows:
+        return
+    with catalogue.listed(rows) as gone:
+        refused = catalogue.execute(f"SELECT source, run FROM {OPEN}.rejects SEMI JOIN {gone} USING (path)")
         catalogue.execute(
             "INSERT INTO _syncd.let_go SELECT path, source, run, ?, true FROM ("
-            "SELECT path, source, run FROM _syncd.files UNION ALL SELECT rejects, source, run FROM _syncd.parts) "
-            f"SEMI JOIN {gone} USING (path) WHERE path <> '' AND path NOT IN (SELECT path FROM _syncd.let_go)",
+            f"SELECT path, source, run FROM {OPEN}.files UNION ALL SELECT path, source, run FROM {OPEN}.rejects) "
+            f"SEMI JOIN {gone} USING (path) WHERE path NOT IN (SELECT path FROM _syncd.let_go)",
             utc(now),
         )
-        catalogue.execute(f"DELETE FROM _syncd.files WHERE path IN (SELECT path FROM {gone})")
-        catalogue.execute(f"UPDATE _syncd.parts SET rejects = '' WHERE rejects IN (SELECT path FROM {gone})")
+    recall(catalogue, refused)
+    with catalogue.listed(rows) as gone:
+        catalogue.execute(f"UPDATE {OPEN}.parts SET rejects = '' WHERE rejects IN (SELECT path FROM {gone})")
+    for table in ("files", "rejects", "dead"):
+        catalogue.forget(f"{OPEN}.{table}", rows)
 
 
 def _chunks_of(catalogue: Catalogue, key: Key, runs: list[str]) -> set[Chunk]:
+    """The chunks that list files with rows of these runs, and those that such files leave or come to."""
     rows = catalogue.execute(
-        "SELECT DISTINCT job, chunk, layout FROM _syncd.files JOIN _syncd.runs USING (source, scope, run) "
-        "WHERE source = ? AND scope = ? AND list_contains(?, run)",
+        f"SELECT DISTINCT chunk, layout, packed, '' FROM {OPEN}.files WHERE source = $1 AND scope = $2 AND "
+        f"(list_contains($3, run) OR path IN (SELECT path FROM {OPEN}.dead WHERE list_contains($3, run))) UNION ALL "
+        f"SELECT chunk, layout, packed, path FROM {OPEN}.files JOIN {OPEN}.dead USING (path, source) "
+        "WHERE source = $1 AND scope = $2 AND list_contains($3, dead.run)",
         *key,
         runs,
     )
     return {Chunk(*row) for row in rows}
 
 
-def _open_chunks(catalogue: Catalogue, runs: Iterable[Run]) -> dict[tuple[str, str, str], int]:
-    """The chunk that takes the next files, by source, scope and job; 0 where there is none yet."""
-    came = {(run.source, run.scope, run.job) for run in runs}
-    with catalogue.listed([dict(zip(PERIOD, one, strict=False)) for one in came]) as jobs:
+def _open_chunks(catalogue: Catalogue, keys: Iterable[Key]) -> dict[Key, int]:
+    """The chunk that takes a scope's next files; 0 where there is none yet."""
+    with catalogue.listed([{"source": source, "scope": scope} for source, scope in keys]) as scopes:
         rows = catalogue.execute(
-            "SELECT source, scope, job, chunk, count(*) FROM _syncd.files JOIN _syncd.runs USING (source, scope, run) "
-            f"SEMI JOIN {jobs} USING (source, scope, job) GROUP BY ALL ORDER BY chunk"
+            f"SELECT source, scope, chunk, count(*) FROM {OPEN}.files SEMI JOIN {scopes} USING (source, scope) "
+            "WHERE NOT packed GROUP BY ALL ORDER BY chunk"
         )
-    return {tuple(of): chunk + (files >= CHUNK) for *of, chunk, files in rows}
+    return {(source, scope): chunk + (files >= CHUNK) for source, scope, chunk, files in rows}
 
 
 def _add(catalogue: Catalogue, ready: Sequence[Ready], loaded_at: datetime) -> None:
-    catalogue.insert("runs", [_run_row(run, parts, loaded_at) for run, parts in ready])
+    catalogue.insert(f"{OPEN}.runs", [_run_row(run, parts, loaded_at) for run, parts in ready])
     parts, files, layouts = [], [], {}
-    chunks = _open_chunks(catalogue, (run for run, _ in ready))
+    chunks = _open_chunks(catalogue, {(run.source, run.scope) for run, _ in ready})
     for run, staged in ready:
-        chunk = chunks.get((run.source, run.scope, run.job), 0)
+        whose = {"source": run.source, "run": run.id}
+        of = whose | {"scope": run.scope, "chunk": chunks.get((run.source, run.scope), 0)}
+        of |= {"loaded_at": loaded_at, "live": True, "packed": False}
         for part in staged:
-            parts.append({"source": run.source, "run": run.id} | {name: getattr(part, name) for name in TALLY})
-            of = {"source": run.source, "scope": run.scope, "run": run.id, "part": part.part, "chunk": chunk}
+            parts.append(whose | {name: getattr(part, name) for name in TALLY})
             for file in part.files:
                 spelled = spell(file.columns)
-                layout = sha256(spelled.encode()).hexdigest()[:20]
+                layout = layout_of(spelled)
                 layouts[layout] = {"layout": layout, "columns": spelled}
                 told = {name: getattr(file, name) for name in ("path", "date", "rows", "bytes", "dated", "sha256")}
-                files.append(of | told | {"layout": layout})
-    catalogue.insert("parts", parts)
-    catalogue.insert("files", files)
-    shown = [row["path"] for row in files] + [row["rejects"] for row in parts if row["rejects"]]
-    catalogue.forget("let_go", [{"path": path} for path in shown])  # else the sweep would take what is shown again
-    known = {layout for (layout,) in catalogue.execute("SELECT layout FROM _syncd.layouts")}
-    catalogue.insert("layouts", [row for layout, row in layouts.items() if layout not in known])
+                files.append(of | told | {"part": part.part, "layout": layout})
+    rejects = [{"path": row["rejects"], "source": row["source"], "run": row["run"]} for row in parts if row["rejects"]]
+    catalogue.insert(f"{OPEN}.parts", parts)
+    catalogue.insert(f"{OPEN}.files", files)
+    catalogue.insert(f"{OPEN}.rejects", rejects)
+    shown = [{"path": row["path"]} for row in (*files, *rejects)]
+    catalogue.forget("_syncd.let_go", shown)  # else the sweep would take what is shown again
+    add_new(catalogue, "_syncd.layouts", list(layouts.values()))
+    came = {(run.source, run.scope, run.job) for run, _ in ready}
+    add_new(catalogue, f"{OPEN}.deliveries", [dict(zip(("source", "scope", "job"), one, strict=True)) for one in came])
+
+
+def add_new(catalogue: Catalogue, table: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert the rows that the table doesn't have."""
+    if rows:
+        names = ", ".join(rows[0])
+        with catalogue.listed(rows) as given:
+            catalogue.execute(
+                f"INSERT INTO {table} ({names}) SELECT {names} FROM {given} ANTI JOIN {table} USING ({names})"
+            )
+
+
+def layout_of(spelled: str) -> str:
+    """The name of a layout that `spell` has spelled."""
+    return sha256(spelled.encode()).hexdigest()[:20]
 
 
 def _run_row(run: Run, staged: Sequence[Staged], loaded_at: datetime) -> dict[str, Any]:
@@ -162,13 +191,15 @@ def _run_row(run: Run, staged: Sequence[Staged], loaded_at: datetime) -> dict[st
     return of | when | sums | {"loaded_at": loaded_at, "parts": len(staged), "status": "loaded"}
 
 
-def _supersede(catalogue: Catalogue, ready: Sequence[Ready], now: datetime) -> list[Superseded]:
-    """Leave one run loaded for each job and period that came, whatever came first."""
-    came = {(run.source, run.scope, run.job, utc(run.start), utc(run.end)) for run, _ in ready}
+def supersede(catalogue: Catalogue, came: Collection[tuple[Any, ...]], now: datetime) -> list[Superseded]:
+    """Leave one run loaded for each of these jobs' periods, whatever came first."""
+    starts = {start for *_, start, _ in came}
     with catalogue.listed([dict(zip(PERIOD, period, strict=True)) for period in came]) as periods:
         rivals = catalogue.execute(
-            f'SELECT {", ".join(PERIOD)}, run, completed_at, "rows" '
-            f"FROM _syncd.runs JOIN {periods} USING ({', '.join(PERIOD)}) WHERE status = 'loaded'"
+            f'SELECT {", ".join(PERIOD)}, run, completed_at, "rows" FROM _syncd.runs JOIN {periods} '
+            f"USING ({', '.join(PERIOD)}) WHERE status = 'loaded' AND period_start BETWEEN ? AND ?",
+            min(starts),  # of closed runs only the stretches are read that these bounds may hold
+            max(starts),
         )
     groups: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
     for *period, run, completed_at, rows in rivals:
@@ -185,32 +216,53 @@ def _let_go(catalogue: Catalogue, lost: Sequence[Superseded], now: datetime) -> 
     """Mark these runs superseded, and their files as let go: swept later, or kept for good."""
     if not lost:
         return
+    recall(catalogue, [(one.source, one.run) for one in lost])
     rows = [{"source": one.source, "run": one.run, "keep": one.shrunk, "let_go_at": now} for one in lost]
     with catalogue.listed(rows) as gone:
         catalogue.execute(
-            f"UPDATE _syncd.runs had SET status = 'superseded' FROM {gone} gone "
+            f"UPDATE {OPEN}.runs had SET status = 'superseded' FROM {gone} gone "
             "WHERE had.source = gone.source AND had.run = gone.run"
         )
+    hide(catalogue, rows)
+
+
+def hide(catalogue: Catalogue, rows: Sequence[dict[str, Any]]) -> None:
+    """Have no view show the rows of these runs: their own files are let go, in packed ones they are dead.
+
+    `rows`: source, run, keep, let_go_at. The files of runs that are hidden already stay let go as they were.
+    """
+    with catalogue.listed(rows) as gone:
         catalogue.execute(
             "INSERT INTO _syncd.let_go SELECT path, source, run, let_go_at, keep FROM ("
-            "SELECT path, source, run FROM _syncd.files UNION ALL "
-            f"SELECT rejects, source, run FROM _syncd.parts WHERE rejects <> '') JOIN {gone} USING (source, run)"
+            f"SELECT path, source, run FROM {OPEN}.files WHERE NOT packed UNION ALL "
+            f"SELECT path, source, run FROM {OPEN}.rejects) JOIN {gone} USING (source, run) "
+            "WHERE path NOT IN (SELECT path FROM _syncd.let_go)"
         )
+        catalogue.execute(
+            f"UPDATE {OPEN}.files had SET live = false FROM {gone} gone "
+            "WHERE had.source = gone.source AND had.run = gone.run AND NOT had.packed"
+        )
+        if catalogue.execute(f"SELECT 1 FROM {OPEN}.files WHERE packed LIMIT 1"):
+            catalogue.execute(
+                f"INSERT INTO {OPEN}.dead SELECT DISTINCT path, source, run, keep "
+                f"FROM {OPEN}.members JOIN {gone} USING (source, run)"
+            )
 
 
-def _learn(catalogue: Catalogue, key: Key, declared: Scope | None, ready: Sequence[Ready]) -> list[Changed]:
-    """Write down what these runs teach; what of it an analyst will see."""
+def learn(
+    catalogue: Catalogue, key: Key, declared: Scope | None, seen: Iterable[tuple[str, Iterable[Column]]]
+) -> list[Changed]:
+    """Write down what these columns teach, each run's in turn; what of it an analyst will see."""
     source, scope = key
     before = now = columns_of(catalogue.execute, source, scope)
     changed: dict[str, Changed] = {}
-    for run, staged in ready:
+    for run, columns in seen:
         had = {column.source_name: column for column in now}
-        seen = (column for part in staged for column in part.columns)
-        now = learned(now, declared.columns if declared else (), seen)
+        now = learned(now, declared.columns if declared else (), columns)
         for column in now:
             was = had.get(column.source_name)
             if was is None or looks(was) != looks(column):
-                first = Changed(source, scope, column, str(was.type.plain) if was else "", run.id)
+                first = Changed(source, scope, column, str(was.type.plain) if was else "", run)
                 changed[column.source_name] = replace(changed.get(column.source_name, first), column=column)
     _write_columns(catalogue, key, list(changed.values()))
     _write_facts(catalogue, key, {column.source_name: str(column.type) for column in set(now) - set(before)})
@@ -224,7 +276,7 @@ def _write_columns(catalogue: Catalogue, key: Key, changed: Iterable[Changed]) -
         told = {name: getattr(column, name) for name in ("name", "source_name", "origin", "description")}
         told |= {"type": str(column.type.plain), "facts": str(column.type), "first_run": one.first_run}
         rows.append({"source": key[0], "scope": key[1]} | told)
-    catalogue.insert("columns", rows)
+    catalogue.insert("_syncd.columns", rows)
 
 
 def _write_facts(catalogue: Catalogue, key: Key, facts: Mapping[str, str]) -> None:
@@ -238,14 +290,14 @@ def _write_facts(catalogue: Catalogue, key: Key, facts: Mapping[str, str]) -> No
             )
 
 
-def _introduce(catalogue: Catalogue, key: Key, declared: Scope | None) -> bool:
+def introduce(catalogue: Catalogue, key: Key, declared: Scope | None) -> bool:
     """Note the scope with its rules and the name of its view; whether it is new."""
     source, scope = key
     names = dict(catalogue.execute('SELECT scope, "view" FROM _syncd.scopes WHERE source = ?', source))
     if scope not in names:
         view = given(scope, {name.lower() for name in names.values()})
         row = {"source": source, "scope": scope, "view": view, "merge_keys": "[]", "event_time": "[]"}
-        catalogue.insert("scopes", [row | {"snapshot": False}])
+        catalogue.insert("_syncd.scopes", [row | {"snapshot": False}])
     if declared:
         catalogue.execute(
             "UPDATE _syncd.scopes SET merge_keys = ?, event_time = ?, snapshot = ? WHERE source = ? AND scope = ?",

@@ -11,6 +11,10 @@ CATALOGUE = "warehouse.duckdb"
 ASIDE = "warehouse.duckdb.aside"  # the next catalogue, until it is renamed over the published one
 LAKE = "lake"
 REJECTED = "_rejected"
+LEDGER = "_ledger"  # the folder of what is closed; stands for a source where one is asked for
+PACKING = ".packing"  # under the lake: what is being sorted and not held
+GONE = "gone"  # the kind of a file of the ledger that lists what was let go together
+PACKED = "~"  # begins the name of a file that holds many parts; that of no run does
 TEMPORARY = ".tmp"  # ends the name of a file that isn't whole yet
 LONGEST = 200  # bytes of run and part together: endings must fit into the 255 of most file systems
 
@@ -25,6 +29,16 @@ def rejects_path(run: Run, part: str, generation: int) -> str:
     """From `data_dir`: the Parquet file with the rejected lines of a part."""
     ending = f".g{generation}" if generation > 1 else ""
     return f"{LAKE}/{file_name(run.source)}/{REJECTED}/{_stem(run, part)}{ending}.parquet"
+
+
+def packed_path(source: str, scope: str, date: str, number: int) -> str:
+    """From `data_dir`: a file with the rows of many parts; `number` is used once only."""
+    return f"{scope_folder(source, scope)}/_syncd_date={date}/{PACKED}{number}.parquet"
+
+
+def segment_path(kind: str, number: int) -> str:
+    """From `data_dir`: closed rows of the ledger."""
+    return f"{LAKE}/{LEDGER}/{kind}-{number}.parquet"
 
 
 def scope_folder(source: str, scope: str) -> str:

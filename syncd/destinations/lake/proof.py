@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -16,9 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from syncd.destinations.lake import disk
-from syncd.destinations.lake.catalogue import Catalogue, reading
+from syncd.destinations.lake.catalogue import REPAIR, Catalogue, reading
 from syncd.destinations.lake.paths import CATALOGUE, LAKE
+from syncd.destinations.lake.tables import OPEN
 from syncd.destinations.lake.views import HIDDEN, quoted
+from syncd.errors import ConfigError
 
 BLOCK = 1 << 20
 ROWS = 16_384  # held at once while a file is read through
@@ -45,17 +47,28 @@ class Published:
 
     runs: dict[Key, Row]
     parts: list[Row]
-    files: list[Row]
+    files: list[Row]  # what of which part is in which file
+    stored: list[Row]  # the files with rows: `run` and `part` are "" where one holds many
+    segments: list[Row]  # the ledger's own files
     let_go: frozenset[str]
     unbound: list[Flaw]  # views that a reader can't open
 
     def named(self) -> set[str]:
         """Every path that it names."""
-        return {*self.let_go, *(row["path"] for row in self.files), *(row["rejects"] for row in self.parts)}
+        own = (row["path"] for row in (*self.stored, *self.segments))
+        return {*self.let_go, *own, *(row["rejects"] for row in self.parts)}
+
+    def holders(self, paths: Collection[str]) -> dict[str, set[Key]]:
+        """The runs that have rows in these files."""
+        found: dict[str, set[Key]] = defaultdict(set)
+        for row in self.files:
+            if row["path"] in paths:
+                found[row["path"]].add((row["source"], row["run"]))
+        return found
 
     def size(self) -> int:
         """Bytes of the files with rows."""
-        return sum(int(row["bytes"]) for row in self.files)
+        return sum(int(row["bytes"]) for row in self.stored)
 
 
 def published(home: Path) -> Published | None:
@@ -63,19 +76,34 @@ def published(home: Path) -> Published | None:
     if not (home / CATALOGUE).exists():
         return None
     with reading(home) as catalogue:
-        names = catalogue.execute(
-            "SELECT table_name FROM duckdb_tables() WHERE database_name = 'warehouse' AND schema_name = '_syncd'"
+        tables = catalogue.execute(
+            "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'warehouse' "
+            "AND starts_with(schema_name, '_syncd') AND table_name NOT IN ('runs', 'parts')"
         )
-        tables = {
-            name: _rows(catalogue, name) for name in {"runs", "parts", "files", "let_go", *(one for (one,) in names)}
-        }
+        read = {f"{schema}.{name}": _rows(catalogue, schema, name) for schema, name in tables}
+        _prove_segments(home, read.get(f"{OPEN}.segments", []))
+        runs, parts, files = (_rows(catalogue, "_syncd", name) for name in ("runs", "parts", "files"))
         return Published(
-            {(row["source"], row["run"]): row for row in tables["runs"]},
-            tables["parts"],
-            tables["files"],
-            frozenset(row["path"] for row in tables["let_go"]),
+            {(row["source"], row["run"]): row for row in runs},
+            parts,
+            files,
+            read.get(f"{OPEN}.files", files),
+            read.get(f"{OPEN}.segments", []),
+            frozenset(row["path"] for row in read["_syncd.let_go"]),
             list(_unbound(catalogue)),
         )
+
+
+def _prove_segments(home: Path, segments: Iterable[Row]) -> None:
+    """ConfigError for a closed piece of the ledger that isn't what was written: then the whole is made again."""
+    for row in segments:
+        path, wrong = home / row["path"], ""
+        if not path.exists():
+            wrong = "it is gone"
+        elif digest_of(path) != row["sha256"]:
+            wrong = "its bytes have changed"
+        if wrong:
+            raise ConfigError(f"{path}: {wrong}", hint=REPAIR)
 
 
 def misfigured(ledger: Published) -> Iterator[Flaw]:
@@ -93,8 +121,8 @@ def misfigured(ledger: Published) -> Iterator[Flaw]:
             figures = ", ".join(f"{part[name]} {name}" for name in ("lines", "rows", "rejected", "blank"))
             yield Flaw(*of, part["part"], "", f"the lines don't add up: {figures}")
         swept = ledger.runs.get(of, {}).get("status") == "superseded"
-        had = rows.pop((*of, part["part"]), None if swept else 0)
-        if had not in (part["rows"], None):
+        had = rows.pop((*of, part["part"]), 0)
+        if had > part["rows"] if swept else had != part["rows"]:
             yield Flaw(*of, part["part"], "", f"{part['rows']} rows, but its files have {had}")
         if part["rejected"] and not part["rejects"] and not swept:
             yield Flaw(*of, part["part"], "", f"{part['rejected']} rejected lines, but no file has them")
@@ -110,7 +138,7 @@ def misfigured(ledger: Published) -> Iterator[Flaw]:
 
 def damaged(home: Path, ledger: Published, which: Callable[[Key], bool], read: Callable[[int], None]) -> Iterator[Flaw]:
     """Files that are gone, or that don't hold what was written; every byte is read. `read` is told how many."""
-    expected = [(row, row["path"], row["rows"], row["bytes"], row["sha256"]) for row in ledger.files]
+    expected = [(row, row["path"], row["rows"], row["bytes"], row["sha256"]) for row in ledger.stored]
     expected += [
         (row, row["rejects"], row["rejected"], None, row["rejects_sha256"]) for row in ledger.parts if row["rejects"]
     ]
@@ -161,16 +189,18 @@ def _counted(path: Path) -> int:
         return sum(batch.num_rows for batch in file.iter_batches(ROWS))
 
 
-def _rows(catalogue: Catalogue, table: str) -> list[Row]:
+def _rows(catalogue: Catalogue, schema: str, table: str) -> list[Row]:
     columns = [
         name
         for (name,) in catalogue.execute(
-            "SELECT column_name FROM duckdb_columns() WHERE database_name = 'warehouse' AND schema_name = '_syncd' "
+            "SELECT column_name FROM duckdb_columns() WHERE database_name = 'warehouse' AND schema_name = ? "
             "AND table_name = ? ORDER BY column_index",
+            schema,
             table,
         )
     ]
-    return [dict(zip(columns, row, strict=True)) for row in catalogue.execute(f"SELECT * FROM _syncd.{quoted(table)}")]
+    read = f"SELECT * FROM {quoted(schema)}.{quoted(table)}"
+    return [dict(zip(columns, row, strict=True)) for row in catalogue.execute(read)]
 
 
 def _unbound(catalogue: Catalogue) -> Iterator[Flaw]:

@@ -4,6 +4,7 @@ Of a part that was staged more than once the newest generation that is whole cou
 that a reader of the lost catalogue may end what it began. Nothing is removed here.
 """
 
+# ruff: noqa: S608 - names are ours
 from __future__ import annotations
 
 import re
@@ -19,13 +20,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from syncd.destinations.lake.catalogue import Catalogue, utc
-from syncd.destinations.lake.commit import CHUNK, Ready, apply
-from syncd.destinations.lake.paths import part_path, rejects_path
+from syncd.destinations.lake.closed import (
+    PackedFile,
+    Sums,
+    close_packed,
+    date_closed,
+    is_packed,
+    packed_file,
+    parts_of,
+    recover,
+    replaced,
+    show_closed,
+    sums_of,
+)
+from syncd.destinations.lake.commit import CHUNK, PERIOD, Ready, apply, hide, introduce, learn, supersede
+from syncd.destinations.lake.paths import LAKE, LEDGER, part_path, rejects_path
 from syncd.destinations.lake.proof import digest_of, on_disk
+from syncd.destinations.lake.segments import Key, show_ledger
 from syncd.destinations.lake.show import show_all
-from syncd.destinations.lake.stage import FOOTER, TALLIES
-from syncd.model import Column, File, Run, Scope, Staged
-from syncd.types import Type
+from syncd.destinations.lake.stage import FOOTER, TALLIES, read_columns
+from syncd.destinations.lake.tables import OPEN
+from syncd.model import File, Run, Scope, Staged
 
 INSTANTS = ("start", "end", "completed_at", "expires_at")
 COUNTS = ("lines", "rows", "rejected", "blank", "bytes")
@@ -54,40 +69,113 @@ class Rebuilt:
     doubtful: list[str] = field(default_factory=list)  # what of a run could not be told, in words
 
 
-def survey(home: Path, read: Callable[[int], None]) -> tuple[list[Found], list[str]]:
-    """Every file that says what it is, and the paths of those that don't."""
-    found, unknown = [], []
-    for path in sorted(on_disk(home)):
+@dataclass
+class Surveyed:
+    """All that lies in a lake, but for the ledger."""
+
+    found: list[Found] = field(default_factory=list)  # files of one part
+    packed: list[PackedFile] = field(default_factory=list)  # files of many
+    unknown: list[str] = field(default_factory=list)  # paths of those that don't say what they are
+
+
+def survey(home: Path, read: Callable[[int], None]) -> Surveyed:
+    """Read what every file says of itself."""
+    lake = Surveyed()
+    for path in sorted(path for path in on_disk(home) if not path.startswith(f"{LAKE}/{LEDGER}/")):
         try:
-            found.append(_found(home, path, read))
+            if is_packed(path):
+                lake.packed.append(packed_file(home, path, read))
+            else:
+                lake.found.append(_found(home, path, read))
         except FileNotFoundError:
             continue
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
-            unknown.append(path)
-    return found, unknown
+            lake.unknown.append(path)
+    return lake
 
 
-def restore(catalogue: Catalogue, home: Path, found: Sequence[Found], unknown: Sequence[str], now: datetime) -> Rebuilt:
+def restore(catalogue: Catalogue, home: Path, lake: Surveyed, now: datetime) -> Rebuilt:
     """Fill an empty catalogue, in its open transaction."""
-    done = Rebuilt(unknown=list(unknown))
-    by_run: dict[tuple[str, str], list[Found]] = defaultdict(list)
-    for one in found:
-        by_run[one.run.source, one.run.id].append(one)
-    ready: list[Ready] = []
-    for files in sorted(by_run.values(), key=lambda files: min(one.written_at for one in files)):
-        newest = max(files, key=lambda one: (one.generation, one.written_at))
-        ready.append((newest.run, list(_parts(files, done))))
-    declared = {(one.run.source, one.run.scope): one.declared for one in sorted(found, key=lambda one: one.written_at)}
+    torn = recover(catalogue, home, lake.packed)
+    done = Rebuilt(unknown=[*lake.unknown, *torn])
+    gone = replaced(catalogue)
+    found = [one for one in lake.found if one.file.path not in gone]
+    ready, chosen = _ready(catalogue, found, done)
+    declared = {one.key: one.declared for one in lake.packed}
+    declared |= {(one.run.source, one.run.scope): one.declared for one in sorted(found, key=lambda one: one.written_at)}
+    for key in sorted({(one.said["source"], one.said["scope"]) for one in lake.packed}):
+        mine = [
+            column for one in lake.packed if (one.said["source"], one.said["scope"]) == key for column in one.columns
+        ]
+        learn(catalogue, key, declared[key], [("", mine)])
+        introduce(catalogue, key, declared[key])
     for some in _slices(ready):
         apply(catalogue, home, some, declared, now)
     _date(catalogue, found)
-    named = {path for _, parts in ready for part in parts for path in _paths(part)}
-    _let_go(catalogue, found, named, unknown, now)
+    show_closed(catalogue, home, lake.packed, chosen)
+    date_closed(catalogue)
+    show_ledger(catalogue, home)
+    _settle(catalogue, now)
+    close_packed(catalogue, home, now)
+    named = {
+        path
+        for (path,) in catalogue.execute(f"SELECT path FROM {OPEN}.files UNION ALL SELECT path FROM {OPEN}.rejects")
+    }
+    _let_go(catalogue, lake, named, now)
     show_all(catalogue, home)
     done.runs = [run for run, _ in ready]
     return done
+
+
+def _ready(catalogue: Catalogue, found: Sequence[Found], done: Rebuilt) -> tuple[list[Ready], dict[Key, int]]:
+    """Runs that have files of their own, oldest first; of those with packed rows too the generation that counts."""
+    by_run: dict[Key, list[Found]] = defaultdict(list)
+    for one in found:
+        by_run[one.run.source, one.run.id].append(one)
+    packed, told = sums_of(catalogue, by_run), parts_of(catalogue, by_run)
+    ready: list[Ready] = []
+    chosen: dict[Key, int] = {}
+    for key, files in sorted(by_run.items(), key=lambda item: min(one.written_at for one in item[1])):
+        newest = max(files, key=lambda one: (one.generation, one.written_at))
+        if key in packed:
+            chosen[key], parts = _beside_packed(files, packed[key], told[key])
+        else:
+            parts = list(_parts(files, done))
+        ready.append((newest.run, parts))
+    return ready, chosen
+
+
+def _beside_packed(files: Sequence[Found], packed: Sums, told: Mapping[str, Staged]) -> tuple[int, list[Staged]]:
+    """The newest generation that is whole with what is packed of it, else the newest; and its parts."""
+    generations = sorted({*packed, *(one.generation for one in files)}, reverse=True)
+    first: tuple[int, list[Staged]] | None = None
+    for generation in generations:
+        parts = dict(told)
+        for name in {one.part for one in files if one.generation == generation}:
+            mine = [one for one in files if (one.generation, one.part) == (generation, name)]
+            parts[name] = _staged(name, mine) or parts.get(name) or Staged(name)
+        own = {name: sum(file.rows for file in part.files) for name, part in parts.items()}
+        sums = {name: rows + packed.get(generation, {}).get(name, 0) for name, rows in own.items()}
+        if all(sums[name] == part.rows for name, part in parts.items()):
+            return generation, list(parts.values())
+        first = first or (generation, list(parts.values()))
+    assert first, "a run that is here has a generation"
+    return first
+
+
+def _settle(catalogue: Catalogue, now: datetime) -> None:
+    """Leave one run loaded for each period, and none of the others' rows to be seen."""
+    periods = catalogue.execute(
+        f"SELECT {', '.join(PERIOD)} FROM _syncd.runs WHERE status = 'loaded' GROUP BY ALL HAVING count(*) > 1"
+    )
+    if periods:
+        supersede(catalogue, periods, utc(now))
+    rows = catalogue.execute("SELECT source, run FROM _syncd.runs WHERE status = 'superseded'")
+    if rows:
+        keep = {"keep": True, "let_go_at": utc(now)}
+        hide(catalogue, [{"source": source, "run": run} | keep for source, run in rows])
 
 
 def _found(home: Path, path: str, read: Callable[[int], None]) -> Found:
@@ -103,13 +191,13 @@ def _found(home: Path, path: str, read: Callable[[int], None]) -> Found:
     stem = part_path(run, part, date, generation, 1).removesuffix(".parquet")
     if not is_rejects and not re.fullmatch(re.escape(stem) + r"(\.[0-9]+)?\.parquet", path):
         raise ValueError(path)  # a copy that somebody made: its rows would come twice
-    columns = _columns(said["layout"])
+    columns = read_columns(said["layout"])
     status = (home / path).stat()
     digest = digest_of(home / path, read)
     file = File(path, date, metadata.num_rows, status.st_size, columns, told["dated"], digest)
     scope = said["scope"]
     keys = tuple(map(tuple, scope["merge_keys"]))
-    declared = Scope(run.scope, _columns(scope["columns"]), keys, tuple(scope["event_time"]), scope["snapshot"])
+    declared = Scope(run.scope, read_columns(scope["columns"]), keys, tuple(scope["event_time"]), scope["snapshot"])
     tally = told if told["is_whole"] else None
     written_at = datetime.fromtimestamp(status.st_mtime, UTC)
     return Found(file, run, part, generation, is_rejects, tally, declared, written_at)
@@ -142,7 +230,7 @@ def _staged(part: str, files: Sequence[Found]) -> Staged | None:
         rejects.path,
         sha256=tally["sha256"],
         **{name: tally[name] for name in COUNTS},
-        columns=_columns(tally["columns"]),
+        columns=read_columns(tally["columns"]),
         rejects_sha256=rejects.sha256,
     )
 
@@ -175,30 +263,20 @@ def _date(catalogue: Catalogue, found: Iterable[Found]) -> None:
     if rows:
         with catalogue.listed(rows) as dated:
             catalogue.execute(
-                f"UPDATE _syncd.runs had SET loaded_at = now.loaded_at FROM {dated} now "  # noqa: S608
+                f"UPDATE {OPEN}.runs had SET loaded_at = now.loaded_at FROM {dated} now "
                 "WHERE had.source = now.source AND had.run = now.run"
             )
 
 
-def _let_go(
-    catalogue: Catalogue, found: Iterable[Found], named: set[str], unknown: Iterable[str], now: datetime
-) -> None:
+def _let_go(catalogue: Catalogue, lake: Surveyed, named: set[str], now: datetime) -> None:
     """What isn't shown stays for as long as superseded files do: a reader may have it open."""
-    gone = [(one.file.path, one.run.source, one.run.id) for one in found if one.file.path not in named]
-    gone += [(path, path.split("/")[1], "") for path in unknown]
+    gone = [(one.file.path, one.run.source, one.run.id) for one in lake.found if one.file.path not in named]
+    gone += [(one.path, one.said["source"], "") for one in lake.packed if one.path not in named]
+    gone += [(path, path.split("/")[1], "") for path in lake.unknown]
     rows = [{"path": path, "source": source, "run": run} for path, source, run in gone]
-    catalogue.insert("let_go", [row | {"let_go_at": utc(now), "keep": False} for row in rows])
-
-
-def _paths(part: Staged) -> Iterator[str]:
-    yield from (file.path for file in part.files)
-    yield part.rejects
+    catalogue.insert("_syncd.let_go", [row | {"let_go_at": utc(now), "keep": False} for row in rows])
 
 
 def _run(said: Mapping[str, Any]) -> Run:
     instants = {name: datetime.fromisoformat(said[name]) for name in INSTANTS}
     return Run(**{**said, **instants, "fields": tuple(said["fields"])})
-
-
-def _columns(spelled: Iterable[Sequence[str]]) -> tuple[Column, ...]:
-    return tuple(Column(name, Type.parse(kind), *rest) for name, kind, *rest in spelled)

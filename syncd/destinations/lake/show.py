@@ -3,7 +3,7 @@
 # ruff: noqa: S608 - names are ours or quoted, values are bound
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +11,13 @@ import orjson
 
 from syncd.destinations.lake import views
 from syncd.destinations.lake.catalogue import Catalogue, columns_of
+from syncd.destinations.lake.tables import OPEN
 from syncd.destinations.lake.views import Chunk
 from syncd.model import Column
 from syncd.types import Type
 
-LIVE = "_syncd.files JOIN _syncd.runs USING (source, scope, run) WHERE source = ? AND scope = ? AND status = 'loaded'"
+LIVE = f"{OPEN}.files WHERE live AND source = ? AND scope = ?"
+ALONE = f"if(path IN (SELECT path FROM {OPEN}.dead), path, '')"  # a file with dead rows has a view of its own
 
 
 @dataclass(frozen=True)
@@ -29,20 +31,26 @@ class Known:
     snapshot: bool
     columns: list[Column]
     layouts: dict[str, tuple[Column, ...]]  # of its files
-    chunks: list[Chunk]  # of its jobs' files
+    chunks: list[Chunk]  # of its live files
+    jobs: list[str]  # that have delivered
     names: dict[tuple[str, str], str]  # of the derived views of the source
 
 
-def show_all(catalogue: Catalogue, home: Path, source: str | None = None) -> None:
-    """Have every view as it must be: after a move, or when a new scope may have the name of a derived view."""
+def show_all(catalogue: Catalogue, root: Path | str, source: str | None = None) -> None:
+    """Have every view as it must be: after a move, or when a new scope may have the name of a derived view.
+
+    `root`: where readers find the lake: data_dir, another mount of it, or a URL.
+    """
     for of, scope in catalogue.execute("SELECT source, scope FROM _syncd.scopes"):
         if source in (None, of):
-            show(catalogue, home, of, scope)
+            show(catalogue, root, of, scope)
     if source is None:
-        show_rejected(catalogue, home)
+        show_rejected(catalogue, root)
 
 
-def show(catalogue: Catalogue, home: Path, source: str, scope: str, touched: Collection[Chunk] | None = None) -> None:
+def show(
+    catalogue: Catalogue, root: Path | str, source: str, scope: str, touched: Collection[Chunk] | None = None
+) -> None:
     """Have the views of a scope as they must be. `touched`: only these chunks changed, and no column did."""
     known = _known(catalogue, source, scope)
     hidden = {views.files_view(source, scope, chunk): chunk for chunk in known.chunks}
@@ -51,11 +59,11 @@ def show(catalogue: Catalogue, home: Path, source: str, scope: str, touched: Col
     )
     have = {(schema, name): digest for schema, name, digest in rows}
     wanted = [
-        _files_view(catalogue, home, known, name, chunk)
+        _files_view(catalogue, root, known, name, chunk)
         for name, chunk in hidden.items()
         if touched is None or chunk in touched or (views.HIDDEN, name) not in have
     ]
-    wanted += _snapshot(catalogue, home, known) if known.snapshot else [*_views(known), *_latest(catalogue, known)]
+    wanted += _snapshot(catalogue, root, known) if known.snapshot else [*_views(known), *_latest(catalogue, known)]
     stay = {(view.schema, view.name) for view in wanted} | {(views.HIDDEN, name) for name in hidden}
     new = [view for view in wanted if have.get((view.schema, view.name)) != view.digest]
     changed = [*(have.keys() - stay), *((view.schema, view.name) for view in new)]
@@ -63,16 +71,36 @@ def show(catalogue: Catalogue, home: Path, source: str, scope: str, touched: Col
         catalogue.execute(f"DROP VIEW IF EXISTS {views.quoted(schema)}.{views.quoted(name)}")
     catalogue.execute(f"CREATE SCHEMA IF NOT EXISTS {views.quoted(source)}")
     for view in new:
-        catalogue.execute(f"CREATE VIEW {views.quoted(view.schema)}.{views.quoted(view.name)} AS {view.sql}")
+        if view.schema == views.HIDDEN:
+            _create(catalogue, view, view.sql)
+    _create_shown(catalogue, known, [view for view in wanted if view.name == known.view], new)
     of = {"source": source, "scope": scope}
-    catalogue.forget("views", [of | {"schema": schema, "view": name} for schema, name in changed])
-    catalogue.insert("views", [of | {"schema": view.schema, "view": view.name, "digest": view.digest} for view in new])
+    catalogue.forget("_syncd.views", [of | {"schema": schema, "view": name} for schema, name in changed])
+    made = [of | {"schema": view.schema, "view": view.name, "digest": view.digest} for view in new]
+    catalogue.insert("_syncd.views", made)
 
 
-def show_rejected(catalogue: Catalogue, home: Path) -> None:
+def _create_shown(catalogue: Catalogue, known: Known, scope: Sequence[views.View], new: Sequence[views.View]) -> None:
+    """What analysts see. All that stands on the scope's view is bound to a hollow one: the real one costs much more."""
+    derived = [view for view in new if view.schema != views.HIDDEN and view not in scope]
+    for view in scope if derived else ():
+        _create(catalogue, view, views.files_sql(known.columns, (), (), ""))
+    for view in derived:
+        _create(catalogue, view, view.sql)
+    for view in scope:
+        if derived or view in new:
+            _create(catalogue, view, view.sql)
+
+
+def _create(catalogue: Catalogue, view: views.View, sql: str) -> None:
+    name = f"{views.quoted(view.schema)}.{views.quoted(view.name)}"
+    catalogue.execute(f"CREATE OR REPLACE VIEW {name} AS {sql}")
+
+
+def show_rejected(catalogue: Catalogue, root: Path | str) -> None:
     """Have `_syncd.rejected` over the files that there are."""
     rows = catalogue.execute("SELECT rejects FROM _syncd.parts WHERE rejects <> '' ORDER BY ALL")
-    listed = views.rejected_sql([path for (path,) in rows], str(home))
+    listed = views.rejected_sql([path for (path,) in rows], str(root))
     catalogue.execute(f"CREATE OR REPLACE VIEW _syncd.rejected AS {listed}")
 
 
@@ -83,8 +111,15 @@ def refused(catalogue: Catalogue, source: str) -> list[str]:
 
 def derived(catalogue: Catalogue, source: str) -> tuple[dict[tuple[str, str], str], list[str]]:
     """Names of the source's derived views, and those that can't be given."""
-    snapshots = catalogue.execute('SELECT "view" FROM _syncd.scopes WHERE source = ? AND snapshot', source)
-    return views.derived(_chunks(catalogue, source), {view for (view,) in snapshots})
+    rows = catalogue.execute(
+        f'SELECT "view", snapshot, job FROM _syncd.scopes JOIN {OPEN}.deliveries USING (source, scope) '
+        "WHERE source = ? ORDER BY ALL",
+        source,
+    )
+    jobs: dict[str, list[str]] = {}
+    for view, _, job in rows:
+        jobs.setdefault(view, []).append(job)
+    return views.derived(jobs, {view for view, snapshot, _ in rows if snapshot})
 
 
 def spell(columns: Iterable[Column]) -> str:
@@ -92,36 +127,26 @@ def spell(columns: Iterable[Column]) -> str:
     return orjson.dumps([[column.name, str(column.type.plain), column.source_name] for column in columns]).decode()
 
 
+def layouts_of(catalogue: Catalogue) -> dict[str, tuple[Column, ...]]:
+    """Every layout that a file ever had."""
+    rows = catalogue.execute("SELECT layout, columns FROM _syncd.layouts")
+    return {layout: _unspell(spelled) for layout, spelled in rows}
+
+
 def _unspell(spelled: str) -> tuple[Column, ...]:
     return tuple(Column(name, Type.parse(kind), source_name) for name, kind, source_name in orjson.loads(spelled))
 
 
-def _chunks(catalogue: Catalogue, source: str) -> dict[str, dict[str, list[Chunk]]]:
-    """Chunks of live files, by the name of their scope's view and by job; a job without any has an empty one."""
-    rows = catalogue.execute(
-        "SELECT DISTINCT \"view\", job, if(status = 'loaded', chunk, NULL) number, if(status = 'loaded', layout, NULL) "
-        "FROM _syncd.scopes JOIN _syncd.runs USING (source, scope) LEFT JOIN _syncd.files USING (source, scope, run) "
-        "WHERE source = ? ORDER BY ALL",
-        source,
-    )
-    found: dict[str, dict[str, list[Chunk]]] = {}
-    for view, job, number, layout in rows:
-        chunks = found.setdefault(view, {}).setdefault(job, [])
-        chunks += [] if layout is None else [Chunk(job, number, layout)]
-    return {view: {job: chunks or [Chunk(job)] for job, chunks in by_job.items()} for view, by_job in found.items()}
-
-
 def _known(catalogue: Catalogue, source: str, scope: str) -> Known:
+    of = (source, scope)
     ((view, merge_keys, snapshot),) = catalogue.execute(
-        'SELECT "view", merge_keys, snapshot FROM _syncd.scopes WHERE source = ? AND scope = ?', source, scope
+        'SELECT "view", merge_keys, snapshot FROM _syncd.scopes WHERE source = ? AND scope = ?', *of
     )
     layouts = catalogue.execute(
-        "SELECT layout, columns FROM _syncd.layouts WHERE layout IN "
-        "(SELECT layout FROM _syncd.files WHERE source = ? AND scope = ?)",
-        source,
-        scope,
+        f"SELECT layout, columns FROM _syncd.layouts WHERE layout IN (SELECT layout FROM {LIVE})", *of
     )
-    chunks = _chunks(catalogue, source)
+    chunks = catalogue.execute(f"SELECT DISTINCT chunk, layout, packed, {ALONE} AS alone FROM {LIVE} ORDER BY ALL", *of)
+    jobs = catalogue.execute(f"SELECT job FROM {OPEN}.deliveries WHERE source = ? AND scope = ? ORDER BY job", *of)
     return Known(
         source,
         scope,
@@ -130,36 +155,45 @@ def _known(catalogue: Catalogue, source: str, scope: str) -> Known:
         snapshot,
         columns_of(catalogue.execute, source, scope),
         {layout: _unspell(spelled) for layout, spelled in layouts},
-        [chunk for job in chunks[view].values() for chunk in job],
+        [Chunk(*row) for row in chunks],
+        [job for (job,) in jobs],
         derived(catalogue, source)[0],
     )
 
 
-def _files_view(catalogue: Catalogue, home: Path, known: Known, name: str, chunk: Chunk) -> views.View:
+def _files_view(catalogue: Catalogue, root: Path | str, known: Known, name: str, chunk: Chunk) -> views.View:
     rows = catalogue.execute(
-        f"SELECT path, run, loaded_at FROM {LIVE} AND job = ? AND chunk = ? AND layout = ? ORDER BY date, path",
+        f"SELECT path, run, loaded_at FROM {LIVE} AND chunk = ? AND layout = ? AND packed = ? AND {ALONE} = ? "
+        "ORDER BY date, path",
         known.source,
         known.scope,
-        chunk.job,
         chunk.number,
         chunk.layout,
+        chunk.packed,
+        chunk.path,
     )
     files = [views.LiveFile(*row) for row in rows]
-    listed = views.files_sql(known.columns, known.layouts.get(chunk.layout, ()), files, str(home))
+    dead = catalogue.execute(f"SELECT DISTINCT run FROM {OPEN}.dead WHERE path = ? ORDER BY run", chunk.path)
+    listed = views.files_sql(
+        known.columns,
+        known.layouts[chunk.layout],
+        files,
+        str(root),
+        packed=chunk.packed,
+        dead=[run for (run,) in dead],
+    )
     return _view(known, views.HIDDEN, name, listed)
 
 
 def _views(known: Known) -> list[views.View]:
     """The scope itself, then what each of its jobs delivers."""
-    wishes = [(known.view, known.chunks)]
-    for job in dict.fromkeys(chunk.job for chunk in known.chunks):
-        name = known.names.get((known.view, f"@{job}"), "")
-        wishes.append((name, [chunk for chunk in known.chunks if chunk.job == job]))
-    shown = []
-    for name, chunks in wishes:
-        hidden = [views.files_view(known.source, known.scope, chunk) for chunk in chunks]
-        if name:
-            shown.append(_view(known, known.source, name, views.chain_sql(hidden)))
+    hidden = [views.files_view(known.source, known.scope, chunk) for chunk in known.chunks]
+    rows = views.chain_sql(hidden) if hidden else views.files_sql(known.columns, (), (), "")
+    shown = [_view(known, known.source, known.view, rows)]
+    over = f"{views.quoted(known.source)}.{views.quoted(known.view)}"
+    for job in known.jobs:
+        if name := known.names.get((known.view, f"@{job}")):
+            shown.append(_view(known, known.source, name, views.job_sql(over, job)))
     return shown
 
 
@@ -174,26 +208,27 @@ def _latest(catalogue: Catalogue, known: Known) -> list[views.View]:
     return [_view(known, known.source, name, views.latest_sql(known.columns, over, key, dated=dated))]
 
 
-def _snapshot(catalogue: Catalogue, home: Path, known: Known) -> list[views.View]:
+def _snapshot(catalogue: Catalogue, root: Path | str, known: Known) -> list[views.View]:
     """What holds now, and every version that ever held."""
     newest = catalogue.execute(
-        "SELECT layout, path, run, loaded_at FROM _syncd.files JOIN (SELECT * FROM _syncd.runs WHERE source = ? AND "
-        "scope = ? AND status = 'loaded' ORDER BY completed_at DESC, run DESC LIMIT 1) USING (source, scope, run) "
-        "ORDER BY layout, date, path",
+        f"SELECT layout, path, run, files.loaded_at FROM {OPEN}.files JOIN (SELECT * FROM _syncd.runs WHERE source = ? "
+        "AND scope = ? AND status = 'loaded' ORDER BY completed_at DESC, run DESC LIMIT 1) USING (source, scope, run) "
+        "WHERE live ORDER BY layout, date, path",
         known.source,
         known.scope,
     )
     by_layout: dict[str, list[views.LiveFile]] = {}
     for layout, *file in newest:
         by_layout.setdefault(layout, []).append(views.LiveFile(*file))
-    now = [views.files_sql(known.columns, known.layouts[of], files, str(home)) for of, files in by_layout.items()]
+    now = [views.files_sql(known.columns, known.layouts[of], files, str(root)) for of, files in by_layout.items()]
     shown = [
         _view(known, known.source, known.view, views.joined_sql(now or [views.files_sql(known.columns, (), [], "")]))
     ]
     if name := known.names.get((known.view, "")):
         hidden = [views.files_view(known.source, known.scope, chunk) for chunk in known.chunks]
         key = views.merge_key(known.merge_keys, known.columns, list(known.layouts.values()))
-        told = views.history_sql(known.columns, views.chain_sql(hidden), key, known.source, known.scope)
+        rows = views.chain_sql(hidden) if hidden else views.files_sql(known.columns, (), (), "")
+        told = views.history_sql(known.columns, rows, key, known.source, known.scope)
         shown.append(_view(known, known.source, name, told))
     return shown
 

@@ -27,7 +27,7 @@ from syncd.destinations.lake.naming import LINEAGE, given
 from syncd.destinations.lake.paths import part_path, rejects_path, temporary
 from syncd.errors import StartOver
 from syncd.model import Batch, Column, File, Landed, Rejected, Run, Scope, Staged
-from syncd.types import arrow, join
+from syncd.types import Type, arrow, join
 
 FOOTER = b"syncd"  # the key of what a file says about itself: the catalogue can be rebuilt from the lake alone
 TALLIES = b"syncd_part"  # the same for its part so far; `is_whole` in those shut when the part has ended
@@ -77,6 +77,14 @@ class Layout:
             names.append(column.name)
             arrays.append(array if array.type.equals(kind) else array.cast(kind))
         return pa.RecordBatch.from_arrays(arrays, names=names)
+
+
+def reserved(root: Path) -> set[str]:
+    """Names, in lower case, that no column of a file under `root` can have.
+
+    `hive_partitioning` takes every `key=value` folder for a column, and lets it hide the file's own.
+    """
+    return {*LINEAGE, *(name.partition("=")[0].lower() for name in root.parts if "=" in name)}
 
 
 def event_dates(batch: Batch, scope: Scope, run: Run) -> tuple[pa.Array, pa.Array]:
@@ -173,9 +181,7 @@ class Staging:
         self._columns: dict[str, Column] = {}
         self._tally = dict(lines=0, rows=0, rejected=0, blank=0)
         self._is_whole = False  # every file of the part is known
-        # hive_partitioning takes every `key=value` folder for a column, and lets it hide the file's own
-        keys = (name.partition("=")[0].lower() for name in root.parts if "=" in name)
-        self._reserved = {*LINEAGE, *keys}
+        self._reserved = reserved(root)
 
     def add(self, batch: Batch) -> None:
         """Take one batch; it is written when its row group is full."""
@@ -327,7 +333,7 @@ class Staging:
 
     def _shut(self, file: _Open) -> None:
         whole = {**self._tally, "bytes": self._landed.bytes, "sha256": self._landed.sha256}
-        whole["columns"] = [_spelled(column) for column in self._columns.values()]
+        whole["columns"] = [spelled(column) for column in self._columns.values()]
         whole |= {"files": sum(self._numbers.values()), "is_whole": self._is_whole, "dated": file.target.dated}
         file.writer.add_key_value_metadata({TALLIES: orjson.dumps(whole)})
         file.writer.close()
@@ -383,16 +389,22 @@ def _footer(run: Run, scope: Scope, part: str, generation: int, layout: Layout) 
             "run": whole,
             "part": part,
             "generation": generation,
-            "layout": [_spelled(column) for column in layout.columns],
+            "layout": [spelled(column) for column in layout.columns],
             "scope": {
                 "merge_keys": scope.merge_keys,
                 "event_time": scope.event_time,
                 "snapshot": scope.snapshot,
-                "columns": [_spelled(column) for column in scope.columns if column.origin == "declared"],
+                "columns": [spelled(column) for column in scope.columns if column.origin == "declared"],
             },
         }
     )
 
 
-def _spelled(column: Column) -> list[str]:
+def spelled(column: Column) -> list[str]:
+    """A column with all that is known of it, for a footer."""
     return [column.name, str(column.type), column.source_name, column.origin, column.description]
+
+
+def read_columns(spelled: Iterable[Sequence[str]]) -> tuple[Column, ...]:
+    """The columns that `spelled` spelled."""
+    return tuple(Column(name, Type.parse(kind), *rest) for name, kind, *rest in spelled)

@@ -8,22 +8,42 @@ from pathlib import Path
 from typing import Any
 
 from syncd.destinations.lake.catalogue import Catalogue
-from syncd.destinations.lake.paths import LAKE
+from syncd.destinations.lake.paths import GONE, LAKE, LEDGER, segment_path
 from syncd.destinations.lake.show import show_rejected
+from syncd.destinations.lake.tables import OPEN
+from syncd.destinations.lake.views import listed_sql
 from syncd.names import file_name
 
 ORPHAN_AGE = timedelta(hours=1)  # a younger one may have been staged after `keep` was asked for
-NAMED = """
-SELECT path FROM _syncd.files WHERE source = $1 UNION ALL SELECT rejects FROM _syncd.parts WHERE source = $1
+NAMED = f"""
+SELECT path FROM {OPEN}.files WHERE source = $1 UNION ALL SELECT path FROM {OPEN}.rejects WHERE source = $1
 UNION ALL SELECT path FROM _syncd.let_go WHERE source = $1
+UNION ALL SELECT path FROM {OPEN}.segments WHERE $1 = '{LEDGER}'
 """
+
+
+def named(catalogue: Catalogue, home: Path, source: str) -> set[str]:
+    """Every file of a source that is shown, or that a reader may still hold."""
+    paths = {path for (path,) in catalogue.execute(NAMED, source)}
+    return paths | {path for path, of in gone_files(catalogue, home) if of == source}
+
+
+def gone_files(catalogue: Catalogue, home: Path) -> list[tuple[str, str]]:
+    """Files that were let go together, and may still be held: path and source. The catalogue names but their lists."""
+    of = (LEDGER, segment_path(GONE, 0).removesuffix("0.parquet"))
+    rows = catalogue.execute("SELECT path FROM _syncd.let_go WHERE source = ? AND starts_with(path, ?)", *of)
+    if not rows:
+        return []
+    listed = listed_sql([path for (path,) in rows], str(home))
+    return [(path, source) for path, source in catalogue.execute(f"SELECT path, source FROM read_parquet({listed})")]
 
 
 def forget_files(catalogue: Catalogue, home: Path, which: str, values: list[Any]) -> None:
     """Take let-go files out of the catalogue: orphans from now on. In this order a stop leaves files, never holes."""
     gone = f"(SELECT path FROM _syncd.let_go WHERE {which})"
-    catalogue.execute(f"DELETE FROM _syncd.files WHERE path IN {gone}", *values)
-    catalogue.execute(f"UPDATE _syncd.parts SET rejects = '' WHERE rejects IN {gone}", *values)
+    for table in ("files", "rejects", "dead"):
+        catalogue.execute(f"DELETE FROM {OPEN}.{table} WHERE path IN {gone}", *values)
+    catalogue.execute(f"UPDATE {OPEN}.parts SET rejects = '' WHERE rejects IN {gone}", *values)
     catalogue.execute(f"DELETE FROM _syncd.let_go WHERE {which}", *values)
     show_rejected(catalogue, home)
 

@@ -1,7 +1,7 @@
 """What readers see, as SQL: pure functions of columns, files and jobs.
 
-Layers, so that a commit rewrites only what it changes: a hidden view lists a chunk of a job's files, all of one layout;
-`<scope>` and `<scope>@<job>` chain these and change only with columns, jobs and chunks; `<scope>_latest` stands on
+Layers, so that a commit rewrites only what it changes: a hidden view lists a chunk of the files, all of one layout;
+`<scope>` chains these and changes only with columns and chunks; `<scope>@<job>` and `<scope>_latest` stand on
 `<scope>`. Any DuckDB from 1.1 on must bind the text.
 """
 
@@ -12,6 +12,8 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
+from os.path import commonprefix
+from urllib.parse import quote
 
 from syncd.destinations.lake.naming import LINEAGE
 from syncd.model import Column
@@ -65,23 +67,37 @@ def text(value: str) -> str:
 
 @dataclass(frozen=True, order=True)
 class Chunk:
-    """Files that one hidden view lists: some of a job's, of one layout ("" where a job has no file at all)."""
+    """Files of one layout that one hidden view lists, as many as a commit may well write again."""
 
-    job: str
-    number: int = 0
-    layout: str = ""
+    number: int  # of packed files the year; of others in the order in which they came
+    layout: str
+    packed: bool = False  # they hold many parts, and know when each was loaded
+    path: str = ""  # the only file: one with rows that are dead
 
 
 def files_view(source: str, scope: str, chunk: Chunk) -> str:
     """The name of the hidden view of a chunk; distinct also where names differ only in case."""
-    plain = f"{source}.{file_name(scope)}@{file_name(chunk.job)}"
+    plain = f"{source}.{file_name(scope)}"
     if plain != plain.lower():
         plain = f"{plain}#{sha256(plain.encode()).hexdigest()[:12]}"
-    return f"{plain}#{chunk.number}#{chunk.layout}"
+    packed = "#packed" if chunk.packed else ""
+    alone = f"#{sha256(chunk.path.encode()).hexdigest()[:12]}" if chunk.path else ""
+    return f"{plain}#{chunk.number}#{chunk.layout}{packed}{alone}"
 
 
-def files_sql(columns: Sequence[Column], layout: Sequence[Column], files: Sequence[LiveFile], root: str) -> str:
-    """The rows of these files, all of one layout, under the scope's columns: each column cast by name."""
+def files_sql(
+    columns: Sequence[Column],
+    layout: Sequence[Column],
+    files: Sequence[LiveFile],
+    root: str,
+    *,
+    packed: bool = False,
+    dead: Sequence[str] = (),
+) -> str:
+    """The rows of these files, all of one layout, under the scope's columns: each column cast by name.
+
+    `packed`: they store what a file of one part can't know. `dead`: runs whose rows are not shown.
+    """
     if not files:
         nothing = [f"CAST(NULL AS {sql(column.type)}) AS {quoted(column.name)}" for column in columns]
         nothing += [f"CAST(NULL AS {kind}) AS {quoted(name)}" for name, kind in SHOWN_LINEAGE.items()]
@@ -93,12 +109,12 @@ def files_sql(columns: Sequence[Column], layout: Sequence[Column], files: Sequen
         value = cast_sql(quoted(here.name), here.type, column.type) if here else cast_sql("", NULL, column.type)
         shown.append(f"{value} AS {quoted(column.name)}")
     shown += [quoted(name) for name in LINEAGE[:-1]]
-    shown.append(f"{_loaded_at(files)} AS {quoted(LINEAGE[-1])}")
-    paths = ", ".join(text(f"{unglobbed(root)}/{file.path}") for file in files)
-    return (
-        f"SELECT {', '.join(shown)} FROM read_parquet([{paths}], "
+    shown.append(quoted(LINEAGE[-1]) if packed else f"{_loaded_at(files)} AS {quoted(LINEAGE[-1])}")
+    rows = (
+        f"SELECT {', '.join(shown)} FROM read_parquet({listed_sql([file.path for file in files], root)}, "
         "hive_partitioning = true, hive_types = {'_syncd_date': DATE}, union_by_name = false)"
     )
+    return f"{rows} WHERE _syncd_run NOT IN ({', '.join(map(text, dead))})" if dead else rows
 
 
 def _loaded_at(files: Sequence[LiveFile]) -> str:
@@ -129,6 +145,22 @@ def unglobbed(root: str) -> str:
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in root)
 
 
+def listed_sql(paths: Sequence[str], root: str) -> str:
+    """The list of these files, with what all have in common written once: half the size of the catalogue."""
+    if root.startswith(("http://", "https://")):
+        paths = [quote(path, safe="/=~") for path in paths]
+    folder = root if "://" in root else unglobbed(root)
+    whole = [f"{folder}/{path}" for path in paths]
+    start = commonprefix(whole)  # noqa: RUF071  # letters, not folders
+    end = commonprefix([path[::-1] for path in whole])[::-1]  # noqa: RUF071
+    if len(whole) == 1 or "|" in "".join(whole) or any(len(path) < len(start) + len(end) for path in whole):
+        return f"[{', '.join(map(text, whole))}]"
+    differing = "|".join(path[len(start) : len(path) - len(end)] for path in whole)
+    return (
+        f"string_split({text(start)} || replace({text(differing)}, '|', {text(f'{end}|{start}')}) || {text(end)}, '|')"
+    )
+
+
 def chain_sql(hidden: Sequence[str]) -> str:
     """The rows of all these hidden views, which have the same columns in the same order.
 
@@ -144,6 +176,11 @@ def joined_sql(selects: Sequence[str]) -> str:
     for at, select in enumerate(rest):
         chain = f"SELECT * FROM ({chain}) UNION ALL {select}" if at else f"{chain} UNION ALL {select}"
     return chain
+
+
+def job_sql(view: str, job: str) -> str:
+    """What one job delivers. A filter, not a chain of its own: 200 jobs would make 200 scans of every query."""
+    return f"SELECT * FROM {view} WHERE _syncd_job = {text(job)}"
 
 
 def latest_sql(columns: Sequence[Column], view: str, key: Sequence[str], *, dated: bool) -> str:
@@ -244,5 +281,5 @@ def rejected_sql(paths: Sequence[str], root: str) -> str:
         return (
             f"SELECT {', '.join(f'CAST(NULL AS {kind}) AS {quoted(name)}' for name, kind in shape.items())} WHERE false"
         )
-    listed = ", ".join(text(f"{unglobbed(root)}/{path}") for path in paths)
-    return f"SELECT {', '.join(map(quoted, shape))} FROM read_parquet([{listed}], hive_partitioning = false)"
+    chosen = ", ".join(map(quoted, shape))
+    return f"SELECT {chosen} FROM read_parquet({listed_sql(paths, root)}, hive_partitioning = false)"

@@ -1,0 +1,189 @@
+"""Ledger rows that are closed lie in immutable Parquet under `lake/_ledger/`: the catalogue doesn't grow with history.
+
+`_syncd.runs`, `_syncd.parts` and `_syncd.files` are views: open rows, then those of the segments. A closed run that
+must change is recalled: its rows are open again, and a note voids those in the segment. Segments of a size are merged.
+"""
+
+# ruff: noqa: S608 - names are ours, values are bound
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from math import log
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from syncd.destinations.lake import disk
+from syncd.destinations.lake.catalogue import Catalogue, utc
+from syncd.destinations.lake.paths import GONE, LEDGER, segment_path, temporary
+from syncd.destinations.lake.proof import digest_of
+from syncd.destinations.lake.tables import FILES, MEMBERS, OPEN, PARTS, RUNS, nothing
+from syncd.destinations.lake.views import listed_sql, text
+
+CLOSE_AT = 1000  # settled runs that are worth a segment
+SETTLED_AFTER = timedelta(hours=1)  # a younger run is superseded or replayed more often than an old one
+SETTLED = (
+    f"SELECT source, run FROM {OPEN}.runs WHERE loaded_at <= ? AND "
+    "(status = 'loaded' OR (source, run) NOT IN (SELECT (source, run) FROM _syncd.let_go WHERE NOT keep))"
+)
+ALIKE = 8  # segments of about a size before they are merged; also how many times larger the next size is
+COLUMNS = {"runs": RUNS, "parts": PARTS, "members": MEMBERS, GONE: dict.fromkeys(("path", "source"), "VARCHAR")}
+ORDER = {"runs": "source, period_start, run", "parts": "source, run, part", GONE: "path"}
+ORDER["members"] = "source, scope, date, path, run, part"
+Key = tuple[str, str]  # source and run
+
+
+def show_ledger(catalogue: Catalogue, root: Path | str) -> None:
+    """Have the contract's views of runs, parts and files over the open rows and the segments that there are.
+
+    `root`: where readers find the lake: data_dir, another mount of it, or a URL.
+    """
+    for kind in ("runs", "parts"):
+        columns = _listed(COLUMNS[kind])
+        closed = _closed_sql(kind, _paths(catalogue, kind), root)
+        catalogue.execute(f"CREATE OR REPLACE VIEW {OPEN}.closed_{kind} AS {closed}")
+        catalogue.execute(
+            f"CREATE OR REPLACE VIEW _syncd.{kind} AS "
+            f"SELECT {columns} FROM {OPEN}.{kind} UNION ALL SELECT {columns} FROM {OPEN}.closed_{kind}"
+        )
+    members = _closed_sql("members", _paths(catalogue, "members"), root)
+    catalogue.execute(f"CREATE OR REPLACE VIEW {OPEN}.members AS {members}")
+    columns = _listed(FILES)
+    catalogue.execute(
+        f"CREATE OR REPLACE VIEW _syncd.files AS SELECT {columns} FROM {OPEN}.files WHERE NOT packed "
+        f"UNION ALL SELECT {columns} FROM {OPEN}.members"
+    )
+
+
+def close(catalogue: Catalogue, home: Path, now: datetime) -> None:
+    """Move the runs that are settled, and their parts, into a segment."""
+    catalogue.execute(f"CREATE OR REPLACE TEMP TABLE _syncd_settled AS {SETTLED}", utc(now - SETTLED_AFTER))
+    close_settled(catalogue, home, now)
+    show_ledger(catalogue, home)
+
+
+def close_settled(catalogue: Catalogue, home: Path, now: datetime) -> None:
+    """Move those that the table `_syncd_settled` names; the views are left to the caller."""
+    number = next_number(home)
+    for kind in ("runs", "parts"):
+        mine = f"SELECT *, {number} AS number FROM {OPEN}.{kind} SEMI JOIN temp._syncd_settled USING (source, run)"
+        add_segment(catalogue, home, kind, number, mine)
+        catalogue.execute(
+            f"DELETE FROM {OPEN}.{kind} had USING temp._syncd_settled gone "
+            "WHERE had.source = gone.source AND had.run = gone.run"
+        )
+        merge(catalogue, home, kind, now)
+
+
+def recall(catalogue: Catalogue, runs: Iterable[Key]) -> None:
+    """Have the ledger's rows of these runs where they can be changed."""
+    wanted = [{"source": source, "run": run} for source, run in dict.fromkeys(runs)]
+    if not wanted or not _paths(catalogue, "runs"):
+        return
+    for kind in ("runs", "parts"):
+        with catalogue.listed(wanted) as given:
+            catalogue.execute(
+                "CREATE OR REPLACE TEMP TABLE _syncd_recalled AS "
+                f"SELECT * FROM {OPEN}.closed_{kind} SEMI JOIN {given} USING (source, run)"
+            )
+        columns = _listed(COLUMNS[kind])
+        catalogue.execute(f"INSERT INTO {OPEN}.{kind} ({columns}) SELECT {columns} FROM temp._syncd_recalled")
+        voided = f"SELECT DISTINCT '{kind}', number, source, run FROM temp._syncd_recalled"
+        catalogue.execute(f"INSERT INTO {OPEN}.recalled {voided}")
+
+
+def merge(catalogue: Catalogue, home: Path, kind: str, now: datetime) -> None:
+    """Make one segment of those that are of a size, when they are many; what nobody needs stays behind.
+
+    Of a run that was closed again only the newest rows go on, voided or not: a lost catalogue is made of them.
+    """
+    sizes: dict[int, list[str]] = {}
+    for path, rows in catalogue.execute(
+        f'SELECT path, "rows" FROM {OPEN}.segments WHERE kind = ? ORDER BY number', kind
+    ):
+        sizes.setdefault(int(log(max(rows, 1), ALIKE)), []).append(path)
+    for paths in sizes.values():
+        if len(paths) >= ALIKE:
+            add_segment(catalogue, home, kind, next_number(home), _merged_sql(kind, paths, home))
+            catalogue.forget(f"{OPEN}.segments", [{"path": path} for path in paths])
+            let_go(catalogue, paths, now)
+            if kind != "members":
+                every, kept = _rows_sql(kind, paths, home), _merged_sql(kind, paths, home)
+                key = "number, source, run"
+                catalogue.execute(
+                    f"DELETE FROM {OPEN}.recalled WHERE kind = '{kind}' AND ({key}) IN "
+                    f"(SELECT ({key}) FROM (SELECT {key} FROM ({every}) EXCEPT SELECT {key} FROM ({kept})))"
+                )
+
+
+def add_segment(catalogue: Catalogue, home: Path, kind: str, number: int, select: str) -> None:
+    """Close these rows: they are durable before the catalogue that names them."""
+    path = write_segment(catalogue, home, kind, number, select)
+    rows = pq.read_metadata(home / path).num_rows
+    row = {"path": path, "kind": kind, "number": number, "rows": rows, "sha256": digest_of(home / path)}
+    catalogue.insert(f"{OPEN}.segments", [row])
+
+
+def write_segment(catalogue: Catalogue, home: Path, kind: str, number: int, select: str) -> str:
+    """These rows in a file of the ledger, durable; its path from data_dir."""
+    path = segment_path(kind, number)
+    hidden = home / temporary(path)
+    disk.make_folder(hidden.parent)
+    chosen = _listed({**COLUMNS[kind], "number": ""})
+    catalogue.execute(
+        f"COPY (SELECT {chosen} FROM ({select}) ORDER BY {ORDER[kind]}) TO {text(str(hidden))} "
+        "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 61440)"
+    )
+    disk.sync(hidden)
+    hidden.replace(home / path)
+    disk.sync(hidden.parent)
+    return path
+
+
+def let_go(catalogue: Catalogue, paths: Sequence[str], now: datetime) -> None:
+    """Files of the ledger that a reader may still have open, and we need no more."""
+    gone = {"source": LEDGER, "run": "", "let_go_at": utc(now), "keep": False}
+    catalogue.insert("_syncd.let_go", [{"path": path} | gone for path in paths])
+
+
+def next_number(home: Path) -> int:
+    """Higher than that of any segment on the disk, published or not: no name is ever used twice."""
+    folder = (home / segment_path("", 0)).parent
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    found = (re.search(r"-([0-9]+)\.parquet$", name) for name in names)
+    return 1 + max((int(match[1]) for match in found if match), default=0)
+
+
+def _rows_sql(kind: str, paths: Sequence[str], root: Path | str) -> str:
+    """The rows of these segments, each with the number under which it was closed."""
+    columns = COLUMNS[kind] | {"number": "BIGINT"}
+    if not paths:
+        return nothing(columns)
+    return f"SELECT {_listed(columns)} FROM read_parquet({listed_sql(paths, str(root))}, hive_partitioning = false)"
+
+
+def _merged_sql(kind: str, paths: Sequence[str], root: Path | str) -> str:
+    """Those of them that are still needed. Dead rows are: the packed files have them."""
+    rows = _rows_sql(kind, paths, root)
+    if kind == "members":
+        return f"SELECT * FROM ({rows}) SEMI JOIN (SELECT path FROM {OPEN}.files WHERE packed) USING (path)"
+    return f"SELECT * FROM ({rows}) QUALIFY number = max(number) OVER (PARTITION BY source, run)"
+
+
+def _closed_sql(kind: str, paths: Sequence[str], root: Path | str) -> str:
+    """Those of them that are valid."""
+    if kind == "members":
+        return f"SELECT * FROM ({_merged_sql(kind, paths, root)}) ANTI JOIN {OPEN}.dead USING (path, source, run)"
+    voided = f"SELECT number, source, run FROM {OPEN}.recalled WHERE kind = '{kind}'"
+    return f"SELECT * FROM ({_rows_sql(kind, paths, root)}) ANTI JOIN ({voided}) USING (number, source, run)"
+
+
+def _paths(catalogue: Catalogue, kind: str) -> list[str]:
+    rows = catalogue.execute(f"SELECT path FROM {OPEN}.segments WHERE kind = ? ORDER BY number", kind)
+    return [path for (path,) in rows]
+
+
+def _listed(columns: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in columns)
