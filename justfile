@@ -86,6 +86,14 @@ bench-bad-lines *arguments: bench-venv
 bench-skipping *arguments: bench-venv
     bench/.venv/bin/python bench/skipping.py {{arguments}}
 
+# one day out of three years of 200 columns, in an analyst's process: seconds, opens, bytes, memory
+bench-query *arguments:
+    python bench/query.py {{arguments}}
+
+# five years of 200 jobs: what commits, packing and the ledger cost on what stands then
+bench-scale *arguments:
+    python bench/scale.py {{arguments}}
+
 # the bench's own: rivals never come into the venv of the product
 [private]
 bench-venv:
