@@ -13,9 +13,9 @@ from urllib.request import urlopen
 import httpx
 import orjson
 import pytest
-from syncd.sandbox.trouble import Knob
 
 from syncd.sandbox.cordial import Offer, Sandbox, Trouble, knobs
+from syncd.sandbox.knobs import Knob
 from tests.cordial_box import DAY, TODAY, YESTERDAY, running
 
 TESTS = [path.read_text() for path in sorted(Path(__file__).parent.glob("test_*cordial*.py"))]
