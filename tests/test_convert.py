@@ -443,6 +443,26 @@ def test_later_the_history_is_read_back_to_the_last_reading_and_an_hour_more() -
     assert len(fresh) == 4
 
 
+def test_the_logs_of_an_account_are_kept_to_the_projects_that_were_configured() -> None:
+    with running(experiences=1) as vendor:
+        for scope in ("change_history", "live_data"):
+            found = one_scope(vendor, scope, projects=[2002])
+            assert {row["project_id"] for row in found if row["level"] != "account"} <= {2002}
+            assert {row["project"] for row in found if row["level"] == "account"} <= {2002}, scope
+
+
+def test_a_reading_that_was_stopped_is_left_to_the_newer_one() -> None:
+    clock = Clock()
+    with running(experiences=2, goals=1) as vendor:
+        stopped = runs(reader(vendor, "aggregated_report", "change_history", "goals", clock=clock))
+        clock.go_on(seconds=90)
+        source = reader(vendor, "aggregated_report", "change_history", "goals", clock=clock)
+        newer = runs(source)
+        for scope, run in stopped.items():
+            assert bool(source.parts(run)) == (scope == "goals"), "its newer rows would hold, were it not dropped"
+            assert source.parts(newer[scope])
+
+
 def test_all_three_levels_are_asked() -> None:
     with running(experiences=2) as vendor:
         one_scope(vendor, "change_history")
@@ -498,6 +518,8 @@ def test_numbers_keep_their_digits() -> None:
     [
         (1767571200, "2026-01-05T00:00:00Z"), ("1767571200", "2026-01-05T00:00:00Z"), (0, None), (None, None),
         (1767571200500, "2026-01-05T00:00:00.500000Z"), (Digits("1767571200.0"), "2026-01-05T00:00:00Z"),
+        (Digits("1767571200.25"), "2026-01-05T00:00:00.250000Z"), (Digits("1e400"), "1e400"), (True, True), ("", ""),
+       
         ("2026-01-05", "2026-01-05"), ("soon", "soon"), (10**30, 10**30),
     ],
 )  # fmt: skip

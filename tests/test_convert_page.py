@@ -49,7 +49,7 @@ def test_the_number_of_reads_is_told() -> None:
 def test_the_ten_lines_are_a_configuration(tmp_path: Path) -> None:
     (tmp_path / "syncd.toml").write_text(re.findall(r"```toml\n(.*?)```", PAGE, re.S)[0])
     settings = read(tmp_path / "syncd.toml", environ={"SYNCD_SOURCES__AB__SECRET": "s"})
-    assert settings.sources["ab"].pass_interval.total_seconds() == 60
+    assert settings.sources["ab"].pass_interval.total_seconds() == 900
 
 
 @pytest.fixture(scope="module")

@@ -160,6 +160,9 @@ class Convert:
         """By project, or for reports by shares of the experiences, so that a stop costs a share."""
         if run.scope == raw.SCOPE:
             return [Part("events", orjson.dumps({"run": run.id, "link": self._raw.link(run)}).decode())]
+        newest = self._offered.get(run.scope, run)
+        if not declared(run.scope).snapshot and newest.start > run.start and newest.ref <= run.ref:
+            return []  # of a process that was stopped: the newer run reads all that this one would
         asked = self._asked(run)
         found = [
             Part(name, orjson.dumps({"scope": run.scope, "at": run.id, "since": run.ref, "part": name}).decode())

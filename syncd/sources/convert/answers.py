@@ -8,6 +8,7 @@ from __future__ import annotations
 import json  # noqa: TID251  # orjson reads 2^64 and 0.10000000000000000001 as doubles; these answers become tables
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import orjson
@@ -93,18 +94,13 @@ def id_of(value: Any) -> Any:
 
 def instant(value: Any) -> Any:
     """Unix seconds as an ISO text; 0 is what the vendor sends for 'not yet', so None; anything else unchanged."""
-    number = whole(value)
-    if number is None and isinstance(value, Digits):
-        try:
-            number = int(float(value))
-        except (ValueError, OverflowError):
-            return value
+    number = _number(value)
     if number is None:
         return value
     if number == 0:
         return None
     try:
-        moment = EPOCH + timedelta(milliseconds=number if abs(number) >= MILLISECONDS_FROM else number * 1000)
+        moment = EPOCH + timedelta(microseconds=int(number * (1000 if abs(number) >= MILLISECONDS_FROM else 10**6)))
     except OverflowError:
         return value
     return moment.isoformat().replace("+00:00", "Z")
@@ -112,8 +108,18 @@ def instant(value: Any) -> Any:
 
 def seconds(value: Any) -> int:
     """Unix seconds to reckon with; 0 where there are none."""
-    number = whole(value) or 0
-    return number // 1000 if abs(number) >= MILLISECONDS_FROM else number
+    number = _number(value) or Decimal(0)
+    return int(number // 1000 if abs(number) >= MILLISECONDS_FROM else number)
+
+
+def _number(value: Any) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() and abs(number) < 10**18 else None
 
 
 def said(answer: Any) -> str:

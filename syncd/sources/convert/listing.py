@@ -91,7 +91,8 @@ class Listing:
     """One look at the account. Any thread; each list is read once, on first need."""
 
     def __init__(self, api: Api, account: int, wanted: frozenset[int] | None, memory: Memory) -> None:
-        self._api, self._account, self._wanted, self._memory = api, account, wanted, memory
+        self._api, self._account, self._memory = api, account, memory
+        self.wanted = wanted  # None: every project that the key may read
         self._lock, self._began = threading.RLock(), time.monotonic()
         self._projects: list[Json] | None = None
         self._open: list[Json] | None = None
@@ -117,13 +118,13 @@ class Listing:
             hint = error.hint if error.status == 403 else "check account_id and base_url of this source"
             raise ConfigError(str(error), hint=hint) from error
         found = [row for row in found if whole(id_of(row)) is not None]
-        missing = sorted((self._wanted or frozenset()) - {project_id(row) for row in found})
+        missing = sorted((self.wanted or frozenset()) - {project_id(row) for row in found})
         if missing:
             raise ConfigError(
                 f"account {self._account} lists no project {', '.join(map(str, missing))} to this key",
                 hint="correct projects = […], or give the key these projects",
             )
-        chosen = [row for row in found if self._wanted is None or project_id(row) in self._wanted]
+        chosen = [row for row in found if self.wanted is None or project_id(row) in self.wanted]
         return sorted(chosen, key=project_id)
 
     def open_projects(self) -> list[Json]:
@@ -139,7 +140,7 @@ class Listing:
         except Refused as error:
             if error.status != 403:
                 raise
-            if self._wanted is not None:
+            if self.wanted is not None:
                 raise ConfigError(f"project {project}: {error}", hint=error.hint) from error
             log.warning("project_refused", project=project, error=str(error), hint=error.hint)
             return False

@@ -28,25 +28,24 @@ def identity(record: Json) -> str:
 
 def history(page: Callable[[int], Any], since: int, seen: set[str]) -> Iterator[Json]:
     """Records not in `seen`, newest first, back to `since` (unix seconds); pages may shift meanwhile."""
-    number = 0
+    number, before = 0, list[str]()
     while True:
         number += 1
         answer = page(number)
-        got = rows(answer)
-        fresh = 0
-        for raw in got:
-            record = redacted(raw)
+        records = list(map(redacted, rows(answer)))
+        for record in records:
             record["project"] = id_of(record.get("project"))
-            name = identity(record)
+        names = list(map(identity, records))
+        for name, record in zip(names, records, strict=True):
             if name not in seen:
                 seen.add(name)
-                fresh += 1
                 yield {**record, "record_sha256": name, "timestamp": instant(record.get("timestamp"))}
         extra = answer.get("extra") if isinstance(answer, dict) else None
         pages = whole(((extra or {}).get("pagination") or {}).get("pages_count"))
-        oldest = min((seconds(one.get("timestamp")) for one in got), default=0)
-        if not got or oldest < since or (pages is not None and number >= pages) or (pages is None and not fresh):
+        oldest = min((seconds(record.get("timestamp")) for record in records), default=0)
+        if names in ([], before) or oldest < since or (pages is not None and number >= pages):
             return
+        before = names
 
 
 @dataclass

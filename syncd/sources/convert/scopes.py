@@ -213,14 +213,15 @@ class Steps:
         since = int(asked.before.timestamp()) - logs.OVERLAP_S if asked.before else 0
 
         def read(level: str, path: str, ids: Mapping[str, int]) -> list[Json]:
-            body = {"sort_by": "timestamp", "sort_direction": "desc", "results_per_page": logs.PAGE}
+            body = {"sort_by": "timestamp", "sort_direction": "desc", "results_per_page": logs.PAGE} | self._only(level)
             seen = set(progress.seen)
             with self._api.going_on(f"{asked.run} {place(ids)}") as ask:
 
                 def page(number: int) -> object:
                     return ask(f"{path}/change-history", {**body, "page": number}, **self._at(ids))
 
-                found = [{**record, **self._place(level, ids, record)} for record in logs.history(page, since, seen)]
+                records = filter(self._is_ours, logs.history(page, since, seen))
+                found = [{**record, **self._place(level, ids, record)} for record in records]
             progress.seen |= seen
             return found
 
@@ -232,13 +233,22 @@ class Steps:
 
         def read(level: str, path: str, ids: Mapping[str, int]) -> list[Json]:
             window = self._remembered.windows.setdefault(place(ids), logs.Window())
-            answer = self._api.post(f"{path}/livedata", {}, **self._at(ids))
-            found = logs.live(answer, window, asked.run, polled_before)
+            answer = self._api.post(f"{path}/livedata", self._only(level), **self._at(ids))
+            found = filter(self._is_ours, logs.live(answer, window, asked.run, polled_before))
             return [{**event, **self._place(level, ids), "place": place(ids)} for event in found]
 
         busy = [each for each in self._listing.experiences(asked.at) if each.has_report and each.is_busy(asked.at)]
         for level, path, ids in self._places(busy):
             yield Step(place(ids), partial(read, level, path, ids), may_be_refused=level == "experience")
+
+    def _only(self, level: str) -> Json:
+        """What keeps an account's log to the projects that were configured."""
+        wanted = self._listing.wanted if level == "account" else None
+        return {} if wanted is None else {"projects": sorted(wanted)}
+
+    def _is_ours(self, record: Json) -> bool:
+        wanted, project = self._listing.wanted, record.get("project")
+        return wanted is None or project is None or project in wanted
 
     # ---- where a row is from
 
