@@ -115,7 +115,7 @@ class Lookout:
         if last is None or (not rests and (key != self._key or age > GROWS_OLD_S)):
             self._read(key, wait=last is None)
         assert self._last
-        return aged(self._last, self._clock())
+        return aged(replace(self._last, disk=self._disk()), self._clock())
 
     def _read(self, key: object, *, wait: bool) -> None:
         if not self._reading.acquire(blocking=wait):
@@ -227,6 +227,10 @@ def aged(outlook: Outlook, now: datetime) -> Outlook:
         }
         for name, source in outlook.status["sources"].items()
     }
+    room = outlook.disk.room
+    free = {"free": room.free, "reserve": room.reserve, "downloads_paused": room.is_short}
+    status["disk"] = outlook.status["disk"] | free
+    status["ok"] = outlook.status["ok"] and not room.is_short
     return replace(outlook, at=now, status=status)
 
 

@@ -90,8 +90,10 @@ def test_ages_go_on_while_nothing_is_read() -> None:
     source = {"slack_hours": 2.0, "scopes": {"views": fresh, "empty": fresh | {"age": None}}}
     nothing: Any = {key: [] for key in ("gaps", "calendar", "recent", "set_aside", "on_their_way", "lost")}
     nothing |= {"rejecting": [], "warnings": []}
-    status = {"ok": True, "sources": {"acme": source}}
-    seen = Outlook(at=midnight(0), status=status, disk=Disk(1, 2, {}, Room(1, 0)), **nothing)
+    status = {"ok": True, "sources": {"acme": source}, "disk": {"free": 9, "reserve": 5, "downloads_paused": False}}
+    seen = Outlook(at=midnight(0), status=status, disk=Disk(1, 2, {}, Room(1, 5)), **nothing)
+    assert aged(seen, midnight(0)).status["disk"] == {"free": 1, "reserve": 5, "downloads_paused": True}
+    assert not aged(seen, midnight(0)).status["ok"]
     later = aged(seen, midnight(0) + timedelta(minutes=30)).status["sources"]["acme"]
     assert later["slack_hours"] == 1.5
     assert later["scopes"]["views"]["age"] == 60 + 1800
