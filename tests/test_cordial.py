@@ -155,6 +155,14 @@ def test_after_a_stop_the_job_is_found_by_its_name(tmp_path: Path, knobs: dict[s
         assert polled(second, box, request, ticket).id == request.id
 
 
+def test_the_list_of_jobs_is_walked_once_for_all_that_is_asked_for_the_first_time(box: Sandbox, tmp_path: Path) -> None:
+    source = configured(tmp_path, mounted(box, activities=export(start=f"{YESTERDAY - 8 * DAY:%Y-%m-%d}")))
+    for request in requests(source):
+        source.submit(replace(request, asked_at=datetime.now(UTC)))
+    lookups = [call for call in box.log()["requests"] if call["path"] == "/v2/jobs"]
+    assert (posts(box), len(lookups)) == (9, 1)
+
+
 def test_where_the_job_does_not_tell_its_name_a_second_export_doubles_nothing(tmp_path: Path) -> None:
     with running(metadata="none") as box:
         (request,) = requests(first := configured(tmp_path, mounted(box)))

@@ -121,7 +121,7 @@ class Api:
                 yield from (job for job in jobs if job.id not in seen)
                 ids = {job.id for job in jobs}
                 moved |= bool(ids & met) and ids != before  # page 1 may be the first again, the last one stay the last
-                if not ids - met and page not in (None, 1):
+                if not ids or (page not in (None, 1) and ids <= met):
                     break
                 before, met, seen = ids, met | ids, seen | ids
             if not moved:

@@ -80,6 +80,8 @@ class Cordial:
         self._settling = Settling(zone, job_poll)
         self._refused: set[str] = set()  # exports that Cordial doesn't take as they are configured
         self._doubtful: set[str] = set()  # stems of which a POST may be on its way
+        # by kind: what is asked for the first time can only have a job from before this process
+        self._listed: dict[str, list[jobs_api.Job]] = {}
 
     def __reduce__(self) -> tuple[object, ...]:
         return remade, (self._made_of,)
@@ -143,8 +145,11 @@ class Cordial:
         """The job of an earlier POST for this attempt, if there was one: one that has ended well, else any alive."""
         asked_at = request.asked_at if request.asked_at != NEVER else datetime.now(UTC)
         kind, since = job_name(export.endpoint), asked_at - LOOKED_FOR
-        found = named(stem, self.api.jobs(kind, since))
-        if not found and (stem in self._doubtful or datetime.now(UTC) - asked_at > FRESH):
+        is_fresh = stem not in self._doubtful and datetime.now(UTC) - asked_at <= FRESH
+        if kind not in self._listed or not is_fresh:
+            self._listed[kind] = list(self.api.jobs(kind, since))
+        found = named(stem, self._listed[kind])
+        if not found and not is_fresh:
             for status in UNSTARTED:
                 found += named(stem, self.api.jobs(kind, None, status=status))
         alive = [job for job in found if job.status != jobs_api.FAILED]
