@@ -21,7 +21,7 @@ from syncd.commits import Commits
 from syncd.destinations.lake import Lake
 from syncd.disk import trouble
 from syncd.errors import ConfigError, TryAgain
-from syncd.footing import firm
+from syncd.footing import firm, remote_kind
 from syncd.judge import Rules
 from syncd.landing import Landing
 from syncd.model import Source
@@ -123,8 +123,12 @@ def build_convert(name: str, settings: ConvertSettings) -> Source:
 
 def build_lake(settings: Settings) -> Lake:
     """The lake under data_dir, for reading or, in an open house, for writing."""
-    keep, longest = settings.lake.keep_superseded, settings.lake.longest_reader
-    return Lake(settings.data_dir, keep_superseded=keep, longest_reader=longest)
+    return Lake(
+        settings.data_dir,
+        keep_superseded=settings.lake.keep_superseded,
+        longest_reader=settings.lake.longest_reader,
+        hold_catalogues=bool(remote_kind(settings.data_dir)),
+    )
 
 
 @contextmanager

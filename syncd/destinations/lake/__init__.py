@@ -22,6 +22,7 @@ from syncd.destinations.lake.catalogue import (
     Catalogue,
     columns_of,
     forget_torn,
+    let_held_go,
     publication,
     put_aside,
     reading,
@@ -61,10 +62,12 @@ class Lake:
         *,
         keep_superseded: timedelta = timedelta(days=7),
         longest_reader: timedelta = timedelta(hours=24),
+        hold_catalogues: bool = False,
         clock: Callable[[], datetime] = _now,
     ) -> None:
         self.home = data_dir.absolute()
         self._grace = max(keep_superseded, longest_reader)
+        self._hold, self._longest_reader = hold_catalogues, longest_reader
         self._clock = clock
         self._declared: dict[tuple[str, str], Scope] = {}
         self._taught: dict[tuple[str, str], tuple[object, Scope]] = {}  # what `scope` said, and of which catalogue
@@ -256,6 +259,7 @@ class Lake:
                 close(catalogue, self.home, now)
         staged = {path for part in keep for path in (part.rejects, *(file.path for file in part.files))}
         with disk.trouble("sweeping the lake"):
+            let_held_go(self.home, now - self._longest_reader)
             for of in (source, LEDGER):
                 with reading(self.home) as catalogue:
                     known = named(catalogue, self.home, of)
@@ -291,7 +295,7 @@ class Lake:
 
     @contextmanager
     def _publication(self, *, anew: bool = False) -> Iterator[Catalogue]:
-        with publication(self.home, anew=anew) as catalogue:
+        with publication(self.home, anew=anew, hold=self._hold) as catalogue:
             if not catalogue.execute("SELECT 1 FROM _syncd.published"):
                 show_ledger(catalogue, self.home)
             yield catalogue

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ import duckdb
 import pyarrow as pa
 
 from syncd.destinations.lake import disk
-from syncd.destinations.lake.paths import ASIDE, CATALOGUE
+from syncd.destinations.lake.paths import ASIDE, CATALOGUE, HELD
 from syncd.destinations.lake.tables import TABLES
 from syncd.errors import ConfigError, SyncdError, TryAgain
 from syncd.model import Column
@@ -78,10 +79,11 @@ def reading(home: Path) -> Iterator[Catalogue]:
 
 
 @contextmanager
-def publication(home: Path, *, anew: bool = False) -> Iterator[Catalogue]:
+def publication(home: Path, *, anew: bool = False, hold: bool = False) -> Iterator[Catalogue]:
     """A copy of the catalogue to change; on a clean exit it takes the place of the published one, durably.
 
-    `anew`: an empty one instead, beside which the published one can be read as `before`.
+    `anew`: an empty one instead, beside which the published one can be read as `before`. `hold`: the one that is
+    replaced keeps a name, for readers on other hosts.
     """
     with ONE_AT_A_TIME, disk.trouble("publishing the catalogue"):
         aside, published = home / ASIDE, home / CATALOGUE
@@ -100,10 +102,20 @@ def publication(home: Path, *, anew: bool = False) -> Iterator[Catalogue]:
                 catalogue.execute("COMMIT")
                 catalogue.execute("CHECKPOINT warehouse")
             disk.sync(aside)
+            if hold and published.exists():
+                disk.make_folder(home / HELD)
+                (home / HELD / f"{time.time_ns()}.duckdb").hardlink_to(published)
             aside.replace(published)
             disk.sync(home)
         finally:
             forget_torn(home)
+
+
+def let_held_go(home: Path, before: datetime) -> None:
+    """Take the last name from catalogues that were replaced before then."""
+    for held in (home / HELD).glob("*.duckdb"):
+        if int(held.stem) < before.timestamp() * 1e9:
+            held.unlink(missing_ok=True)
 
 
 def utc(instant: datetime) -> datetime:

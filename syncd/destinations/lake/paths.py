@@ -9,6 +9,7 @@ from syncd.names import file_name
 
 CATALOGUE = "warehouse.duckdb"
 ASIDE = "warehouse.duckdb.aside"  # the next catalogue, until it is renamed over the published one
+HELD = "held"  # catalogues that were replaced, and that readers on other hosts may have open
 LAKE = "lake"
 REJECTED = "_rejected"
 LEDGER = "_ledger"  # the folder of what is closed; stands for a source where one is asked for
