@@ -6,6 +6,7 @@ import gzip
 import random
 import signal
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -166,12 +167,15 @@ def test_secrets_are_nowhere(tmp_path: Path) -> None:
         assert box.zone
         secrets = [box.api.key, box.zone.password]
         said = ""
-        for arguments in (("check",), ("once", "--wait", "20s"), ("support-bundle",)):
+        for arguments in (("check",), ("once", "--wait", "20s"), ("support-bundle", "--folder", str(tmp_path))):
             ended = home.run(*arguments)
             said += ended.stdout + ended.stderr
         home.write({"mail": section(box) | {"api_key": secrets[0] + "x", "zone_password": secrets[1]}})
         said += home.run("once").stderr
         assert home.query("SELECT count(*) FROM mail.activities") == [(40,)]
+        (bundle,) = tmp_path.glob("syncd-support-*.tar.gz")
+        with tarfile.open(bundle) as told:
+            said += "".join(told.extractfile(one).read().decode() for one in told if one.isfile())
         kept = b"".join(path.read_bytes() for path in home.data_dir.rglob("*") if path.is_file())
         kept += b"".join(
             gzip.decompress(p.read_bytes()) for p in home.data_dir.rglob("*.part") if p.read_bytes()[:2] == b"\x1f\x8b"
