@@ -274,6 +274,24 @@ def test_experiences_that_rest_are_read_once_a_day_and_those_that_run_each_time(
     assert all(len(set(one) - busy) < 30 for one in seen[1:]), "the slow ones come in no burst"
 
 
+def test_an_experience_that_rests_is_read_when_the_history_tells_that_it_was_changed() -> None:
+    clock = Clock(datetime(2026, 1, 30, tzinfo=UTC))
+    with running(experiences=30, goals=1, history=3) as vendor:
+        source = reader(vendor, "aggregated_report", projects=[2001], clock=clock)
+        first = runs(source)["aggregated_report"]
+        source.parts(first)
+        record = vendor.api.account.record(2001, 4000) | {"object": "report", "object_id": "200102"}
+        assert record["timestamp"] > clock.now.timestamp()
+        clock.go_on(seconds=1)
+        seen = []
+        for told in ([], [record]):
+            vendor.api.account.history[2001] += told
+            again = reader(vendor, "aggregated_report", projects=[2001], clock=clock)
+            later = runs(again, closed=frozenset({first.id}))["aggregated_report"]
+            seen.append({row["experience_id"] for row in rows(again, later)})
+        assert seen[1] - seen[0] == {200102}
+
+
 @pytest.mark.parametrize("report_data", ["array", "object"])
 @pytest.mark.parametrize("more", [{}, {"deprecated": True, "revenue": True, "odd": True}])
 def test_the_aggregated_report_has_a_row_for_each_value(report_data: str, more: dict[str, Any]) -> None:

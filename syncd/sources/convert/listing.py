@@ -16,9 +16,11 @@ from hashlib import sha256
 import structlog
 
 from syncd.errors import ConfigError
-from syncd.sources.convert.answers import Json, dumps, id_of, ids, seconds, whole
+from syncd.sources.convert import logs
+from syncd.sources.convert.answers import Json, dumps, id_of, ids, instant, seconds, whole
 from syncd.sources.convert.api import STALE_S, Api, Refused
 from syncd.sources.convert.dimensions import DIMENSIONS
+from syncd.sources.convert.paths import A
 
 log = structlog.get_logger()
 
@@ -27,6 +29,7 @@ RECENT = timedelta(days=7)  # for so long after a change an experience is read e
 CALM = frozenset(
     {"completed", "archived", "deleted", "draft", "scheduled"}
 )  # any other status, also one unheard of, runs
+OF_EXPERIENCES = frozenset({"experience", "variation", "change", "report"})  # objects of the change history
 NEVER_BEFORE = datetime.min.replace(tzinfo=UTC)
 UNSTARTED = frozenset({"draft", "scheduled"})
 
@@ -98,6 +101,7 @@ class Listing:
         self._open: list[Json] | None = None
         self._rows: dict[int, list[Json]] = {}
         self._experiences: list[Experience] | None = None
+        self._changed: dict[int, set[int]] = {}
 
     def is_old(self) -> bool:
         """Whether it was begun too long ago to go on with."""
@@ -168,14 +172,38 @@ class Listing:
                 self._memory.look(self._experiences, now)
             return self._experiences
 
+    def changed_since(self, before: datetime) -> set[int]:
+        """Experiences that the account's history names since then; none when the key may not read it."""
+        since = int(before.timestamp())
+        with self._lock:
+            if since not in self._changed:
+                self._changed[since] = self._named_since(since)
+            return self._changed[since]
+
+    def _named_since(self, since: int) -> set[int]:
+        body = {"sort_by": "timestamp", "sort_direction": "desc", "results_per_page": logs.PAGE}
+        try:
+            with self._api.going_on(f"changed since {since}") as ask:
+
+                def page(number: int) -> object:
+                    return ask(f"{A}/change-history", {**body, "page": number}, account=self._account)
+
+                records = [one for one in logs.history(page, since, set()) if one.get("object") in OF_EXPERIENCES]
+        except Refused:
+            return set()
+        fresh = [one for one in records if str(one["timestamp"]) >= str(instant(since))]
+        return {whole(one.get(key)) or 0 for one in fresh for key in ("object_id", "parent_object_id")}
+
     def chosen(self, before: datetime | None, now: datetime) -> list[Experience]:
         """Those whose figures are to be read `now`, when they were last read `before`; None: not yet, so all."""
         changed = self._memory.changed_at
+        named = self.changed_since(before) if before else set()
         return [
             each
             for each in self.experiences(now)
             if before is None
             or each.is_busy(now)
+            or each.id in named
             or now - changed.get((each.project, each.id), NEVER_BEFORE) < RECENT
             or each.has_turn(before, now)
         ]

@@ -226,7 +226,7 @@ class Steps:
             return found
 
         for level, path, ids in self._places(self._listing.chosen(asked.before, asked.at)):
-            yield Step(place(ids), partial(read, level, path, ids), may_be_refused=level == "experience")
+            yield Step(place(ids), partial(read, level, path, ids), may_be_refused=True)
 
     def _live(self, asked: Asked) -> Iterator[Step]:
         polled_before = int(asked.before.timestamp()) if asked.before else 0
@@ -239,7 +239,7 @@ class Steps:
 
         busy = [each for each in self._listing.experiences(asked.at) if each.has_report and each.is_busy(asked.at)]
         for level, path, ids in self._places(busy):
-            yield Step(place(ids), partial(read, level, path, ids), may_be_refused=level == "experience")
+            yield Step(place(ids), partial(read, level, path, ids), may_be_refused=True)
 
     def _only(self, level: str) -> Json:
         """What keeps an account's log to the projects that were configured."""
