@@ -19,7 +19,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from syncd.settings.fields import Duration, Interval, Section, safe_url
 from syncd.sources.cordial.exports import Export
-from syncd.sources.cordial.parameters import ACTIVITIES, FORMATS, problems, wanted
+from syncd.sources.cordial.parameters import ACTIVITIES, FORMATS, UNTOLD, problems, wanted
 from syncd.sources.cordial.zone import BY_HAND, DELIVER, KINDS, SERVERS, TAKEN_BY, Zone, destination_type
 
 
@@ -202,7 +202,7 @@ def filled(chosen: dict[str, Any]) -> dict[str, Any]:
     endpoint = chosen["endpoint"]
     defaults = {
         "overlap": timedelta(hours=24 if endpoint == ACTIVITIES else 0),
-        "format": next(iter(FORMATS.get(endpoint, ())), None),
+        "format": None if endpoint in UNTOLD else FORMATS[endpoint][0],
         "compress": True if endpoint != "audiencetrendsexport" else None,
     }
     return chosen | {key: default for key, default in defaults.items() if chosen.get(key) is None}
