@@ -78,7 +78,7 @@ bench-memory *arguments: bench-venv
 bench-profile *arguments: bench-venv
     bench/.venv/bin/python bench/where.py {{arguments}}
 
-# what one bad line in every 1,000 costs
+# what one bad or odd line in every 1,000 costs
 bench-bad-lines *arguments: bench-venv
     bench/.venv/bin/python bench/bad_lines.py {{arguments}}
 
