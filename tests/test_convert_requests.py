@@ -212,6 +212,12 @@ def test_throttling_in_either_form_slows_us_down(status: int, body: Any) -> None
     assert told.value.after == 3.0 and api.pace.spacing_s > 0
 
 
+def test_a_conversion_rate_is_no_throttling() -> None:
+    api = talking(lambda _: httpx.Response(422, json={"message": "metric: conversion rate is unknown"}))
+    with pytest.raises(Refused):
+        api.get("/accounts")
+
+
 def test_a_plain_500_does_not_slow_us_down() -> None:
     api = talking(lambda _: httpx.Response(500, json={"code": 500, "message": "boom"}))
     with pytest.raises(TryAgain, match="boom"):

@@ -23,10 +23,11 @@ from syncd.model import Body, ExportRequest, Job, Part, Run, Scope
 from syncd.sources.convert import raw
 from syncd.sources.convert.api import Api
 from syncd.sources.convert.dictionary import declared
+from syncd.sources.convert.ground import Asked, Ground, Remembered
 from syncd.sources.convert.listing import Listing, Memory
 from syncd.sources.convert.pace import Pace
 from syncd.sources.convert.reading import Progress, Reading
-from syncd.sources.convert.scopes import BUCKETED, INSTANT, SCOPES, Asked, Remembered, Steps, instant_of
+from syncd.sources.convert.scopes import BUCKETED, INSTANT, SCOPES, Steps, instant_of
 from syncd.sources.convert.signing import Bearer, Proof, Signing
 
 BASE_URL = "https://api.convert.com/api/v2"
@@ -217,7 +218,7 @@ class Convert:
         with self._lock:
             if self._listing is None:
                 self._listing = self._new_listing()
-            return Steps(self._api, self._account, self._listing, self._remembered, self._clock)
+            return Steps(Ground(self._api, self._account, self._listing, self._remembered, self._clock))
 
     def _new_listing(self) -> Listing:
         return Listing(self._api, self._account, self._made_of["projects"], self._memory)

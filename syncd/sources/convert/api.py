@@ -29,7 +29,8 @@ IMAGES = 100
 LAPS = 6  # through a list that moves, before it is left for later
 STALE_S = 600.0  # a walk that broke longer ago begins anew
 SKEW_S = 5.0  # from here on two clocks differ
-BUSY = re.compile(r"too many requests|rate.?limit|\brate\b|throttl|slow.?down", re.I)
+BUSY = re.compile(r"too many requests|rate.?limit|throttl|slow.?down", re.I)
+RATE = re.compile(r"\brate\b", re.I)  # in a 500, throttling; in a 422, a conversion rate
 PASSING = (408, 409, 425, 429)
 Ask = Callable[..., Any]  # as Api.post
 
@@ -203,7 +204,8 @@ class Api:
     def _refusal(self, what: str, status: int, response: httpx.Response, answer: Any) -> SyncdError:
         told, after = self._clean(said(answer)), pause_asked(response.headers)
         message = f"{what} answers HTTP {status}" + (f": {told}" if told else "")
-        if status == 429 or (status != 401 and BUSY.search(said(answer) or response.text[:4096])):
+        text = said(answer) or response.text[:4096]
+        if status == 429 or (status != 401 and BUSY.search(text)) or (status >= 500 and RATE.search(text)):
             self.pace.complained(after)
             hint = (
                 f"the vendor wants fewer requests: they are now {self.pace.spacing_s:.1f} s apart; it goes on by itself"
