@@ -27,6 +27,7 @@ from syncd.model import Changed, Column, Committed, Run, Scope, Staged, Supersed
 Ready = tuple[Run, Sequence[Staged]]
 Key = tuple[str, str]  # source and scope
 PERIOD = ("source", "scope", "job", "period_start", "period_end")
+EARLY, LATE = "INTERVAL 3 DAY", "INTERVAL 2 DAY"  # around its period, where the rows of a run may be
 CHUNK = 500  # files that one hidden view lists before the next is begun: what a commit writes again
 TALLY = ("part", "bytes", "sha256", "lines", "rows", "rejected", "blank", "rejects", "rejects_sha256")
 
@@ -242,11 +243,16 @@ def hide(catalogue: Catalogue, rows: Sequence[dict[str, Any]]) -> None:
             f"UPDATE {OPEN}.files had SET live = false FROM {gone} gone "
             "WHERE had.source = gone.source AND had.run = gone.run AND NOT had.packed"
         )
-        if catalogue.execute(f"SELECT 1 FROM {OPEN}.files WHERE packed LIMIT 1"):
-            catalogue.execute(
-                f"INSERT INTO {OPEN}.dead SELECT DISTINCT path, source, run, keep "
-                f"FROM {OPEN}.members JOIN {gone} USING (source, run)"
-            )
+        ((first, last),) = catalogue.execute(
+            f"SELECT CAST(min(period_start) - {EARLY} AS DATE), CAST(max(period_end) + {LATE} AS DATE) "
+            f"FROM {OPEN}.runs SEMI JOIN {gone} USING (source, run)"
+        )
+        catalogue.execute(
+            f"INSERT INTO {OPEN}.dead SELECT DISTINCT path, source, run, keep "
+            f"FROM {OPEN}.members JOIN {gone} USING (source, run) WHERE date BETWEEN ? AND ?",
+            first,  # of years of members only those are read that these bounds may hold
+            last,
+        )
 
 
 def learn(
