@@ -83,13 +83,13 @@ def test_a_kill_leaves_what_the_calls_before_it_did(stand: Stand, load: tuple[St
 def test_stopped_at_each_kind_of_call_that_writes(stand: Stand, load: tuple[Stage, Tables], made: list[Call]) -> None:
     (stage, expected), tally, known = load, Tally(), set()
     for call, disk in disks(stand, stage, made):
-        if call.op not in (Op.NOTHING, Op.RECV) and role(call) not in known:
+        if call.op not in (Op.NOTHING, Op.RECV, Op.SYNC) and role(call) not in known:  # a sync changes nothing here
             known.add(role(call))
             build(stand.home.data_dir, disk)
             tally.goes += 1
             finish(stand, stage, expected, tally, f"behind {role(call)}")
     assert (tally.wrong, tally.lost, tally.doubled) == ([], 0, 0)
-    assert tally.goes > 50, "the account is not what it was"
+    assert tally.goes > 40, "the account is not what it was"
 
 
 def test_stopped_at_fifty_points_of_the_life_of_a_run(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def suffer(stand: Stand, stage: Stage, expected: Tables, where: str, trap: Trap,
     stand.put_back(stage.name)
     tally.goes += 1
     ended = stand.run(stage.command, trap)
+    tally.stopped += ended.code != 0
     tally.wrong += [f"{where}: {flaw}" for flaw in flaws(ended)]
     finish(stand, stage, expected, tally, where)
     return ended

@@ -173,6 +173,7 @@ def outlive(stand: Stand, stage: Stage, expected: Tables, cut: Cut, tally: Tally
     """One go from a disk that a cut has left: what was shown is there, whole; then all comes home."""
     build(stand.home.data_dir, cut.disk)
     tally.goes += 1
+    tally.stopped += 1
     where = f"{stage.name}, power cut behind {cut.where}"
     if stage.name != "repair":  # which begins with a lake that is not whole
         proved = stand.run(("verify",))
