@@ -141,7 +141,7 @@ def brought_home(mirror: Mirror, wait_for: timedelta) -> Outcome:
     """A pass, and more of them while the vendor makes what it was asked for."""
     until = mirror.clock() + wait_for
     outcome = one_pass(mirror, sweep=True)
-    while outcome.look_again_at and outcome.look_again_at <= until:
+    while outcome.look_again_at and max(outcome.look_again_at, mirror.clock()) <= until:
         pause = outcome.look_again_at - mirror.clock()
         if mirror.stop.wait(max(0.0, pause.total_seconds())):
             raise Stopped

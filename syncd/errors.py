@@ -2,7 +2,8 @@
 
     SyncdError
     ├── ConfigError   stop: the operator acts
-    ├── TryAgain      wait and repeat (Advanced: it got further before it broke, so patience begins anew)
+    ├── TryAgain      wait and repeat (Advanced: it got further before it broke, so patience begins anew;
+    │                 Unsent: an export that was surely not asked for)
     ├── LinkExpired   list the parts again and go on
     ├── StartOver     forget what was staged, or what was asked for, and begin again
     ├── HandOver      note that the run waits for files that a person must bring
@@ -55,6 +56,10 @@ class TryAgain(SyncdError):
 
 class Advanced(TryAgain):
     """Wait and repeat as well; but it got further than the last time, so patience begins anew."""
+
+
+class Unsent(TryAgain):
+    """Wait and repeat, without a doubt: what we asked a vendor to make was surely not taken."""
 
 
 class LinkExpired(SyncdError):

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import IO
-from urllib.parse import unquote
 
 from syncd.errors import ConfigError, SyncdError, TryAgain
 from syncd.fetch import make_folder, room_for, sync_folder
@@ -92,8 +91,7 @@ def unzipped(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) ->
 
 def named(given: str, folder: Path) -> str:
     """A name for the copy: the file's own, told apart from those that are there."""
-    path = unquote(given.partition("?")[0]) if "://" in given else given
-    own = file_name(Path(path).name or "file")[-NAMES_KEPT:]
+    own = "link" if "://" in given else file_name(Path(given).name or "file")[-NAMES_KEPT:]  # a link is a secret, whole
     taken = {path.name for path in folder.iterdir()}
     return next(name for name in (own, *(f"{number}-{own}" for number in range(2, 10_000))) if name not in taken)
 
@@ -153,6 +151,9 @@ def form_of(paths: Iterable[Path]) -> str:
         begin = begin.removeprefix(b"\xef\xbb\xbf").lstrip(SPACE)[:1]
         if begin == b"<":
             raise ConfigError(f"{path.name} is a page, no export", hint="the link may be dead: ask for a fresh one")
+        if begin == b"[":
+            hint = "hand it over as JSON Lines: jq -c '.[]' FILE"
+            raise ConfigError(f"{path.name} is one JSON list, not a line for each record", hint=hint)
         if begin:
             return "jsonl" if begin == b"{" else "csv"
     return "csv"
@@ -164,7 +165,8 @@ def ingest(mirror: Mirror, order: Order) -> list[End]:
     folder = mirror.landing.root.parent / HANDED / order.source / file_name(order.run)
     if order.run not in here:  # a stop came behind this order's work
         return []
-    run = here[order.run].delivered(mirror.clock(), format=order.details["format"])
+    request = here[order.run]  # what was asked for later is the newer, whenever a person brings it
+    run = request.delivered(min(request.asked_at, mirror.clock()), format=order.details["format"])
     with mirror.asking:
         mirror.landing.take(run, {name: folder / name for name in order.details["files"]})
         mirror.state.found([run], mirror.clock())

@@ -19,7 +19,7 @@ from syncd.landing import Landing
 from syncd.ledger import look
 from syncd.model import Run, Staged
 from syncd.settings import Settings
-from syncd.state import EXPIRED, FOUND, SET_ASIDE, Order, open_state, run_of
+from syncd.state import EXPIRED, FOUND, SET_ASIDE, WAITING, Order, open_state, run_of
 from syncd.sync import (
     End,
     Mirror,
@@ -34,7 +34,7 @@ from syncd.sync import (
 )
 
 RETRY, REPLAY = "retry", "replay"
-FITS = {RETRY: {SET_ASIDE, EXPIRED, FOUND}, REPLAY: {"loaded", "superseded"}}
+FITS = {RETRY: {SET_ASIDE, EXPIRED, FOUND, WAITING}, REPLAY: {"loaded", "superseded"}}
 INSTEAD = {RETRY: "to parse it again: syncd replay", REPLAY: "to try it again: syncd retry"}
 
 log = structlog.get_logger()
@@ -83,7 +83,7 @@ def work_off(house: House, orders: Sequence[Order]) -> list[End]:
 def retry(mirror: Mirror, order: Order) -> list[End]:
     """Put a run back to work; one that was never delivered is asked for anew."""
     for noted in mirror.state.requests.of(order.source):
-        if noted.request.id == order.run and noted.state == SET_ASIDE:
+        if noted.request.id == order.run and noted.state in (SET_ASIDE, WAITING):
             mirror.state.requests.note(anew(noted, mirror.clock()))
             log.info("run_retried", run=noted.request.name, accept_rejected=False)
             return retry_asking(mirror, order)

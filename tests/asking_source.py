@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from syncd.errors import BadRun, HandOver, StartOver
+from syncd.errors import BadRun, HandOver, StartOver, TryAgain, Unsent
 from syncd.model import Body, Column, ExportRequest, Job, Part, Run, Scope
 from syncd.types import Type
 
@@ -28,7 +28,8 @@ class File:
 
 
 class Asked:
-    """A Source and MustAsk. `behave` says what becomes of an export: done, works, fails, refuses or by_mail."""
+    """A Source and MustAsk. `behave` says what becomes of an export: done, works, fails, refuses, limits, is_away or
+    by_mail."""
 
     name = "mail"
     in_flight = 1
@@ -56,8 +57,13 @@ class Asked:
             yield ExportRequest(self.name, id, "activities", "jsonl", start, start + timedelta(days=1), "activities")
 
     def submit(self, request: ExportRequest) -> str:
-        if self.behave(request) == "refuses":
-            raise BadRun("406: both audience and contact", hint="leave one of them out")
+        match self.behave(request):
+            case "refuses":
+                raise BadRun("406: both audience and contact", hint="leave one of them out")
+            case "limits":
+                raise Unsent("429", after=600.0)
+            case "is_away":
+                raise TryAgain("no answer", after=600.0)
         ticket = self.folder / f"{request.id}.{request.attempt}"
         if not ticket.exists():
             self.posts.append(ticket.name)

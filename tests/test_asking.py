@@ -135,6 +135,28 @@ def test_once_waits_no_longer_than_told(house: Build) -> None:
     assert [end.what for end in outcome.ends] == ["asked"]
 
 
+@pytest.mark.parametrize("behaves", ["limits", "is_away"])
+def test_what_cannot_be_asked_now_is_asked_when_the_vendor_says(house: Build, behaves: str) -> None:
+    one = house(lambda request: behaves)
+    outcome = brought_home(one.mirror, timedelta(seconds=3))
+    assert outcome.look_again_at == NOW + timedelta(seconds=600)
+    assert [end.what for end in outcome.ends] == ["asked"]
+    known = [noted.request.id for noted in one.mirror.state.requests.of("mail")]
+    assert known == ([] if behaves == "limits" else ["activities-20260226"]), (
+        "what was surely not taken leaves no doubt"
+    )
+
+
+def test_one_that_waits_for_a_person_takes_no_place_while_the_vendor_is_away(house: Build) -> None:
+    behaves = ["by_mail"]
+    one = house(lambda request: behaves[0], days=1)
+    one.turn()
+    behaves[0] = "done"
+    one.vendor.poll = lambda request, ticket: (_ for _ in ()).throw(TryAgain("away"))  # type: ignore[method-assign]
+    one.turn(timedelta(minutes=10))
+    assert [noted.state for noted in one.mirror.state.requests.of("mail")] == ["waiting"]
+
+
 def test_a_failed_export_is_asked_for_again_under_the_next_attempt(house: Build) -> None:
     one = house(lambda request: "fails" if request.attempt < 3 else "done", days=1)
     for _ in range(3):
@@ -179,6 +201,16 @@ def test_files_that_come_by_mail_are_handed_over(house: Build, tmp_path: Path) -
     assert one.loaded() == [("x", 1)]
     assert ingest(one.mirror, order) == [], "a repeat changes nothing"
     assert one.turn().ends == []
+
+
+def test_one_that_waits_for_a_person_is_asked_for_once_more_when_told(house: Build) -> None:
+    behaves = ["by_mail"]
+    one = house(lambda request: behaves[0], days=1)
+    one.turn()
+    behaves[0] = "done"
+    (end,) = retry(one.mirror, Order(0, "retry", "mail", "activities-20260228", {}))
+    assert end.what == "loaded"
+    assert one.loaded() == [("activities-20260228", 2)]
 
 
 def test_losing_the_state_asks_for_nothing_twice(house: Build, tmp_path: Path) -> None:

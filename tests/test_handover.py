@@ -109,6 +109,7 @@ def test_a_repeat_takes_the_place_of_what_was_half_copied(settings: Settings, tm
         ("activities-1", None, "No such file"),
         ("activities-1", b"<!DOCTYPE html><p>signed out", "is a page"),
         ("activities-1", b"\x1f\x8bnonsense", "damaged"),
+        ("activities-1", b'[{"_id": "a"}]', "one JSON list"),
     ],
 )
 def test_what_is_none_is_refused(settings: Settings, tmp_path: Path, run: str, given: bytes | None, said: str) -> None:
@@ -146,8 +147,9 @@ def serving() -> Iterator[str]:
 def test_a_link_is_followed_and_never_shown(settings: Settings) -> None:
     with serving() as url:
         order = order_for(settings, "mail", "activities-1", [f"{url}/a.jsonl?sig=SECRET"])
-        assert handed(settings, "activities-1", "a.jsonl") == LINE
+        assert handed(settings, "activities-1", "link") == LINE
         assert "SECRET" not in repr(order)
+        assert "a.jsonl" not in repr(order), "the path of a link is as secret as its query"
         for path, answer in (("dead", SyncdError), ("down", TryAgain), ("cut", TryAgain)):
             with pytest.raises(answer) as caught:
                 order_for(settings, "mail", "activities-1", [f"{url}/{path}.jsonl?sig=SECRET"])

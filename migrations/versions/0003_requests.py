@@ -23,7 +23,7 @@ def upgrade() -> None:
         sa.Column("ref", sa.Text, nullable=False),
         sa.Column("attempt", sa.Integer, nullable=False),
         sa.Column("asked_at", sa.Text, nullable=False),
-        sa.Column("looked_at", sa.Text),
+        sa.Column("look_at", sa.Text),
         sa.Column("ticket", sa.Text, nullable=False),
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("error", sa.Text, nullable=False),

@@ -27,7 +27,7 @@ class Noted:
     request: ExportRequest
     state: str = ASKED  # or WAITING for files that a person must bring, or SET_ASIDE
     ticket: str = ""  # "" until the vendor has answered
-    looked_at: datetime | None = None
+    look_at: datetime | None = None  # when to look again; None: it was never asked for
     error: str = ""
     hint: str = ""
 
@@ -42,7 +42,7 @@ class Requests:
         """Write down a request and what became of it, in the place of what was noted of it before."""
         request = asdict(noted.request)
         row = {"run": request.pop("id"), "period_start": request.pop("start"), "period_end": request.pop("end")}
-        row |= request | {name: getattr(noted, name) for name in ("state", "ticket", "looked_at", "error", "hint")}
+        row |= request | {name: getattr(noted, name) for name in ("state", "ticket", "look_at", "error", "hint")}
         with self._writing() as connection:
             same = insert(REQUESTS).values(row).on_conflict_do_update(index_elements=["source", "run"], set_=row)
             connection.execute(same)
@@ -62,6 +62,6 @@ class Requests:
 
 
 def _noted(row: dict[str, Any]) -> Noted:
-    of = {name: row.pop(name) for name in ("state", "ticket", "looked_at", "error", "hint")}
+    of = {name: row.pop(name) for name in ("state", "ticket", "look_at", "error", "hint")}
     row |= {"id": row.pop("run"), "start": row.pop("period_start"), "end": row.pop("period_end")}
     return Noted(ExportRequest(**row), **of)

@@ -51,7 +51,7 @@ REQUESTS = sa.Table(
     tables,
     *(sa.Column(name, sa.Text, primary_key=True) for name in ("source", "run")),
     *(sa.Column(name, sa.Text) for name in ("scope", "format", "job", "ref", "ticket", "state", "error", "hint")),
-    *(sa.Column(name, Instant) for name in ("period_start", "period_end", "asked_at", "looked_at")),
+    *(sa.Column(name, Instant) for name in ("period_start", "period_end", "asked_at", "look_at")),
     sa.Column("attempt", sa.Integer),
 )
 CHECKPOINTS = sa.Table(

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import orjson
 
-from syncd.errors import Advanced, BadRun, ConfigError, SyncdError, TryAgain
+from syncd.errors import Advanced, BadRun, ConfigError, SyncdError, TryAgain, Unsent
 from syncd.fetch.http import HttpBody, broken, http_body, pause_asked, plain
 from syncd.sources.convert.answers import Digits, Json, dumps, id_of, is_error, loads, rows, said, whole
 from syncd.sources.convert.pace import Pace
@@ -41,10 +41,6 @@ class Refused(BadRun):
     def __init__(self, message: str, status: int = 400, *, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.status = status
-
-
-class Unsent(TryAgain):
-    """It never left: no connection could be made, or the vendor refused it for being too busy."""
 
 
 class Api:

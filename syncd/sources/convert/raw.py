@@ -14,11 +14,11 @@ from typing import Any
 
 import orjson
 
-from syncd.errors import BadRun, HandOver, StartOver, TryAgain
+from syncd.errors import BadRun, HandOver, StartOver, TryAgain, Unsent
 from syncd.fetch.http import plain
 from syncd.model import ExportRequest, Run
 from syncd.sources.convert.answers import Json, dumps, unwrapped
-from syncd.sources.convert.api import Api, Refused, Unsent
+from syncd.sources.convert.api import Api, Refused
 from syncd.sources.convert.exports import fetched, link_in
 from syncd.sources.convert.files import events, texts
 from syncd.sources.convert.listing import Experience
