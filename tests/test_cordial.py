@@ -18,6 +18,7 @@ import pytest
 from syncd.errors import BadRun, ConfigError, HandOver, StartOver, SyncdError, TryAgain
 from syncd.model import ExportRequest, MustAsk, Run
 from syncd.sandbox.cordial import Sandbox
+from syncd.settings.cordial import CordialExport
 from syncd.sources.cordial.api import Refused, Unanswered
 from syncd.sources.cordial.source import Cordial
 from tests.cordial_box import (  # fmt: skip
@@ -309,13 +310,14 @@ def test_an_export_without_rows_is_finished(tmp_path: Path, empty_as: str, forma
         assert len(contents(source, run, tmp_path / "landed")) == (0 if empty_as == "none" else 1)
 
 
-def test_a_job_that_says_it_wrote_rows_and_brings_none_is_asked_for_once_more(tmp_path: Path) -> None:
+def test_a_job_that_tells_of_rows_and_brings_none_is_never_believed(tmp_path: Path) -> None:
     with running(rows=0, amounts="more") as box:
         source = configured(tmp_path, mounted(box))
         (request,) = requests(source)
-        with pytest.raises(StartOver, match="tells of 7 records, but the zone has no file"):
-            delivered(source, box, request)
-        assert source.parts(delivered(source, box, replace(request, attempt=2))) == []
+        for attempt in (1, 2, 3):
+            with pytest.raises(StartOver, match="tells of 7 records, but the zone has no file") as told:
+                delivered(source, box, replace(request, attempt=attempt))
+            assert "zone and deliver" in told.value.hint
 
 
 def test_a_forgotten_job_is_taken_by_what_it_left(tmp_path: Path) -> None:
@@ -396,7 +398,7 @@ def test_a_key_that_is_encoded_already_is_told(box: Sandbox, tmp_path: Path) -> 
     assert "looks encoded already" in told.value.hint
 
 
-@pytest.mark.parametrize("status", [400, 406, 415, 422])
+@pytest.mark.parametrize("status", [400, 403, 404, 406, 415, 422])
 def test_an_export_that_is_refused_is_told_and_its_other_windows_wait(tmp_path: Path, status: int) -> None:
     with running(post_fails=1, post_status=status) as box:
         wanted = {"activities": export(start=f"{YESTERDAY - DAY:%Y-%m-%d}"), "others": export(action="open")}
@@ -406,9 +408,51 @@ def test_an_export_that_is_refused_is_told_and_its_other_windows_wait(tmp_path: 
             source.submit(first)
         assert "[sources.mail.exports.activities]" in told.value.hint
         assert f"syncd retry {first.name}" in told.value.hint
+        assert ("api_key" in told.value.hint) is (status in (403, 404))
+        assert box.zone
+        assert [*(box.zone.root / "in").iterdir()] == [], "the folder of a POST that was not taken"
         assert [one.job for one in requests(source)] == ["others"]
         source.submit(replace(first, attempt=2))
         assert len(requests(source)) == 3
+
+
+def test_a_filter_that_is_refused_is_dropped(box: Sandbox, tmp_path: Path) -> None:
+    asked: list[dict[str, str]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            return httpx.Response(200, json={"jobId": "7"})
+        asked.append(dict(request.url.params))
+        return httpx.Response(200, json=[]) if request.url.params.keys() == {"per_page"} else httpx.Response(400)
+
+    request = ExportRequest("mail", "x", "activities", "jsonl", YESTERDAY, TODAY, "activities")
+    assert faked(answer).submit(request) == "7"
+    assert len(asked) == 3
+    with pytest.raises(TryAgain, match="HTTP 422"):
+        faked(lambda request: httpx.Response(422)).submit(request)
+
+
+def test_secrets_are_cut_out_of_json_too() -> None:
+    source = faked(lambda request: httpx.Response(403, json={"message": 'no: k"3y'}), key='k"3y')
+    with pytest.raises(ConfigError) as told:
+        source.jobs()
+    assert "3y" not in str(told.value) + source.api.clean(orjson.dumps({"x": 'k"3y'}).decode())
+
+
+def test_no_two_exports_share_a_prefix(box: Sandbox, tmp_path: Path) -> None:
+    made = [
+        (source, CordialExport(start=TODAY).export(source, name)) for source, name in (("mail_a", "b"), ("mail", "a_b"))
+    ]
+    assert len({export.prefix for _, export in made}) == 2
+
+
+def test_a_job_for_another_zone_is_not_adopted(box: Sandbox, source: Cordial, tmp_path: Path) -> None:
+    (request,) = requests(source)
+    source.submit(request)
+    elsewhere = mounted(box)
+    elsewhere["deliver"] |= {"path": "/in/staging"}
+    configured(tmp_path, elsewhere).submit(request)
+    assert posts(box) == 2
 
 
 @pytest.mark.parametrize(
@@ -448,19 +492,23 @@ def test_trouble_of_the_vendor_is_waited_for(tmp_path: Path, status: int) -> Non
     ],
 )
 def test_errors_are_read_in_every_form(body: Any, shown: str) -> None:
-    source = faked(lambda request: httpx.Response(406, json=body))
+    source = faked(
+        lambda request: httpx.Response(
+            *((406,) if request.method == "POST" else (200,)), json=body if request.method == "POST" else []
+        )
+    )
     with pytest.raises(Refused) as told:
         source.submit(ExportRequest("mail", "x", "activities", "jsonl", YESTERDAY, TODAY, "activities"))
-    assert str(told.value) == "jobs answers HTTP 406" + (f": {shown}" if shown else "")
+    assert str(told.value) == "contactactivityexport answers HTTP 406" + (f": {shown}" if shown else "")
 
 
-def faked(answer: Any) -> Cordial:
+def faked(answer: Any, key: str = "k3y") -> Cordial:
     """A source whose vendor is a function."""
     from syncd.sources.cordial.exports import Export
     from syncd.sources.cordial.zone import Zone
 
     one = Export("activities", "contactactivityexport", YESTERDAY, DAY, DAY * 0, DAY * 0, "json", "ours")
-    return Cordial("mail", "k3y", Zone(url="aws"), [one], transport=httpx.MockTransport(answer))
+    return Cordial("mail", key, Zone(url="aws"), [one], transport=httpx.MockTransport(answer))
 
 
 @pytest.mark.parametrize(

@@ -67,9 +67,11 @@ def test_an_unknown_server_is_refused_with_the_line_to_add(tmp_path: Path) -> No
         assert line
         known.write_text(line[1] + "\n")
         source.jobs()
-        known.write_text(line[1].replace("AAAAC3", "BBBBC3") + "\n")
-        with pytest.raises(ConfigError):
+        other = (tmp_path / "zone/key.pub").read_text().split()[1]
+        known.write_text(f"{line[1].rpartition(' ')[0]} {other}\n")
+        with pytest.raises(ConfigError, match="another SSH host key") as changed:
             configured(tmp_path, section(box, zone=place.settings | {"zone_known_hosts": str(known)})).jobs()
+        assert "ssh-ed25519" not in changed.value.hint
 
 
 def test_a_wrong_password_is_refused(tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ class CordialExport(Section):
             delay=self.delay,
             overlap=chosen["overlap"],
             format=chosen["format"] or "",
-            prefix=self.name or f"syncd-{source}-{name}".replace("_", "-"),
+            prefix=self.name or f"syncd-{source}-{name}".replace("_", "--"),
             wanted=wanted(self.endpoint, chosen),
         )
 

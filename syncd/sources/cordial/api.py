@@ -116,7 +116,7 @@ class Api:
             before: set[str] = set()  # on the page before
             moved = False
             for page in (None, *range(1, PAGES)):
-                rows = self._page(params | ({} if page is None else {"page": str(page)}))
+                rows = self._page(params if page is None else params | {"page": str(page)})
                 jobs = [job for job in map(Job.read, rows) if job.id]
                 yield from (job for job in jobs if job.id not in seen)
                 ids = {job.id for job in jobs}
@@ -128,16 +128,18 @@ class Api:
                 return
 
     def _page(self, params: dict[str, str]) -> list[Mapping[str, Any]]:
-        try:
-            rows = self._send("GET", "jobs", params=params | {"per_page": str(PAGE)})
-        except Refused:
-            if "page" in params:
-                return []  # behind the last one
-            if "times[start][gte]" not in params:
-                raise
-            params.pop("times[start][gte]")  # it takes instants in another form
-            rows = self._send("GET", "jobs", params=params | {"per_page": str(PAGE)})
-        return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
+        """The rows of a page. A filter that is refused is dropped for good: it only spares work."""
+        while True:
+            try:
+                rows = self._send("GET", "jobs", params=params | {"per_page": str(PAGE)})
+            except Refused as error:
+                if "page" in params:
+                    return []  # behind the last one
+                if not params:
+                    raise TryAgain(str(error), hint=self._check_base_url()) from None
+                params.popitem()
+                continue
+            return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
 
     def _send(self, method: str, path: str, *, missing_is_none: bool = False, **what: Any) -> Any:
         """The JSON of an answer."""
@@ -167,6 +169,8 @@ class Api:
         said = self.clean(said_by(answer))
         message = f"{path} answers HTTP {status}" + (f": {said}" if said else "")
         match status:
+            case 403 | 404 if method == "POST":  # of this endpoint: others may be ours
+                return Refused(message, hint=self._check_key())
             case 401 | 403:
                 return ConfigError(f"refused: {message}", hint=self._check_key())
             case 429:
@@ -181,8 +185,9 @@ class Api:
 
     def clean(self, text: str, most: int = 300) -> str:
         """Foreign text for a message: no secret, one line of so many characters."""
-        for secret in self._secrets:
-            text = text.replace(secret.get_secret_value(), "***") if secret.get_secret_value() else text
+        for secret in filter(None, (secret.get_secret_value() for secret in self._secrets)):
+            for spelling in (secret, orjson.dumps(secret).decode()[1:-1]):
+                text = text.replace(spelling, "***")
         return plain(text, most)
 
     @property

@@ -52,9 +52,9 @@ class Export:
             start = (self.start or EPOCH) + number * self.window
             yield start, start + self.window
 
-    def stem(self, source: str, start: datetime, end: datetime, attempt: int) -> str:
+    def stem(self, source: str, place: Mapping[str, Any], start: datetime, end: datetime, attempt: int) -> str:
         """What the name of every POST for this attempt begins with."""
-        told = [source, self.name, self.endpoint, start, end, self.overlap.total_seconds(), attempt, self.wanted]
+        told = [source, place, self.name, self.endpoint, start, end, self.overlap.total_seconds(), attempt, self.wanted]
         digest = hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()
         return f"{self.prefix}-{start:%Y%m%dT%H%M}-{attempt}-{digest[:8]}"
 

@@ -78,6 +78,9 @@ class Settling:
             raise StartOver(f"{request.name}: Cordial has forgotten job {ticket}, and the zone has no file of it")
         if job.ended_at and datetime.now(UTC) - job.ended_at > SETTLED:
             raise StartOver(f"{request.name}: job {ticket} ended long ago, and the zone has no file of it any more")
-        if amount and request.attempt == 1:  # once more: then it is believed
-            raise StartOver(f"{request.name}: job {ticket} tells of {amount} records, but the zone has no file of it")
+        if amount:
+            raise StartOver(
+                f"{request.name}: job {ticket} tells of {amount} records, but the zone has no file of it",
+                hint=f"do zone and deliver lead to one place? then: syncd retry {request.name}",
+            )
         return True

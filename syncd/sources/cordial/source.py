@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
@@ -130,16 +130,26 @@ class Cordial:
             ticket = self.api.ask(export.endpoint, body)
         except Refused as error:
             self._refused.add(export.name)
+            self._drop(name)
             section = f"sources.{self.name}.exports.{export.name}"
             hint = f"correct [{section}] (or the zone that it names); then: syncd retry {request.name}"
-            raise Refused(str(error), hint=hint) from None
+            raise Refused(str(error), hint="; ".join((error.hint, hint)) if error.hint else hint) from None
         except Unanswered as error:
             self._doubtful.add(stem)
             after = max(error.after or 0.0, min(self.job_poll.total_seconds(), FRESH.total_seconds()))
             raise Unanswered(str(error), hint="its job is looked up by its name", after=after) from None
+        except (ConfigError, TryAgain):
+            self._drop(name)
+            raise
         self._refused.discard(export.name)
         self._settling.expect(ticket, name)
         return ticket
+
+    def _drop(self, name: str) -> None:
+        """Remove the folder of a POST that was surely not taken; it is empty. No trouble if that can't be done."""
+        if not self._zone.is_by_hand:
+            with suppress(ConfigError, TryAgain):
+                pickup.remove(self._zone, name, ())
 
     def _adopted(self, request: ExportRequest, export: Export, stem: str) -> jobs_api.Job | None:
         """The job of an earlier POST for this attempt, if there was one: one that has ended well, else any alive."""
@@ -231,7 +241,8 @@ class Cordial:
         return self._exports[request.job]
 
     def _stem(self, request: ExportRequest) -> str:
-        return self._export(request).stem(self.name, request.start, request.end, request.attempt)
+        place = self._zone.destination("", told=False)  # another zone's job is none of ours
+        return self._export(request).stem(self.name, place, request.start, request.end, request.attempt)
 
 
 def greet(api: Api, zone: Zone) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ftplib import error_perm
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from syncd.errors import ConfigError, SyncdError, TryAgain
@@ -81,6 +82,12 @@ def unknown_host(zone: Zone) -> SyncdError:
         text = " ".join(found.export_public_key("openssh").decode().split()[:2])
         return Line(f"{name} {text}", found.get_fingerprint())
 
+    path = Path(zone.known_hosts).expanduser()
+    if path.is_file() and any(asyncssh.match_known_hosts(str(path), zone.host, "", zone.port)[:1][0]):
+        return ConfigError(
+            f"the zone {where(zone)} shows another SSH host key than the one in {zone.known_hosts}",
+            hint="find out why it has changed before anything is sent there: somebody may sit in between",
+        )
     try:
         line = sync(get_loop(), key, timeout=ANSWER_S)
     except (OSError, asyncssh.Error) as error:

@@ -98,21 +98,24 @@ class Zone:
             if one
         )
 
-    def destination(self, name: str, *, flat: bool = False) -> dict[str, Any]:
-        """The place as Cordial is told of it. `flat`: the files lie beside each other, told apart by their names."""
+    def destination(self, name: str, *, flat: bool = False, told: bool = True) -> dict[str, Any]:
+        """The place as Cordial is told of it. `flat`: the files lie beside each other, told apart by their names;
+        not `told`: without secrets."""
         type = destination_type(self)
         taken = TAKEN_BY[type]
-        told: dict[str, Any] = {key: value for key, value in self._own().items() if key in taken}
-        told |= {key: value for key, value in self.deliver.items() if key in taken}
+        place: dict[str, Any] = {key: value for key, value in self._own().items() if key in taken}
+        place |= {key: value for key, value in self.deliver.items() if key in taken}
         if self.deliver.get("saved_key"):
-            told.pop("password", None)
+            place.pop("password", None)
         if self.deliver.get("iam_role"):
-            told = {key: value for key, value in told.items() if "access_key" not in key}
+            place = {key: value for key, value in place.items() if "access_key" not in key}
         if "path" in taken:
-            root = str(told["path"])
-            told["path"] = root if flat else f"{root.rstrip('/')}/{name}" if root else name
+            root = str(place["path"])
+            place["path"] = root if flat else f"{root.rstrip('/')}/{name}" if root else name
         words = DELIVER | ({"bucket": "gcs_bucket"} if type == "gcs" else {})
-        plain = {words[key]: _plain(value) for key, value in told.items() if value not in (None, "")}
+        if not told:
+            place = {key: value for key, value in place.items() if not isinstance(value, SecretStr)}
+        plain = {words[key]: _plain(value) for key, value in place.items() if value not in (None, "")}
         return {"type": type, **plain}
 
     def _own(self) -> dict[str, Any]:
