@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from syncd.outlook import Outlook
 from syncd.tell.deliver import Undelivered, posting, running
-from syncd.tell.lines import Heartbeat, Troubles, load, message, slack
+from syncd.tell.lines import TRIES, Heartbeat, Loads, Troubles, load, message, slack
 from syncd.tell.notes import Notes, read
 from syncd.troubles import WORDS, Trouble, troubles
 from tests.ear import Ear, listening_ear
@@ -165,6 +166,45 @@ def test_what_answers_otherwise(status: int, said: str, tries: int) -> None:
         assert SECRET not in f"{refused.value} {refused.value.hint}"
         assert len(ear.came) >= tries
         assert not [path for _, path, _, _ in ear.came if path == "/elsewhere"]
+
+
+def loads(notes: Notes, ear: Ear, runs: int) -> Loads:
+    """A line to the ear that has heard of some loads."""
+    line = Loads("loaded_url", posting("tell.loaded_url", SecretStr(f"{ear.url}/"), threading.Event()), notes)
+    for number in range(runs):
+        values: dict[str, Any] = {"run": f"acme/{number}", "scope": "views", "job": "7"}
+        values |= {"period_start": midnight(1), "period_end": midnight(0)}
+        line.hear("run_loaded", values | dict.fromkeys(("rows", "rejected", "bytes", "parts"), 1))
+    return line
+
+
+@pytest.mark.parametrize("status", [400, 409, 410, 413, 422])
+def test_a_load_that_is_refused_holds_up_no_other_and_is_given_up(tmp_path: Path, status: int) -> None:
+    notes = Notes(tmp_path / "told.jsonl", ["loaded_url"], datetime.now(UTC))
+    with listening_ear() as ear, capture_logs() as logged:
+        ear.status = lambda number: status if ear.came[number - 1][2]["run"] == "0" else 200
+        line = loads(notes, ear, 3)
+        for _ in range(TRIES - 1):
+            with pytest.raises(Undelivered, match=f"answers HTTP {status}"):
+                line.round()
+            assert notes.told("loaded_url").keys() == {"acme/1", "acme/2"}, "it may still be taken"
+        line.round()
+        line.round()
+        assert [one["run"] for one in ear.messages()].count("0") == TRIES
+    assert [(one["event"], one["run"]) for one in logged] == [("telling_given_up", "acme/0")]
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_url_that_is_wrong_costs_no_load(tmp_path: Path, status: int) -> None:
+    notes = Notes(tmp_path / "told.jsonl", ["loaded_url"], datetime.now(UTC))
+    with listening_ear() as ear:
+        ear.status = lambda number: status if number <= TRIES + 1 else 200
+        line = loads(notes, ear, 2)
+        for _ in range(TRIES + 1):
+            with pytest.raises(Undelivered):
+                line.round()
+        line.round()
+        assert [one["run"] for one in ear.messages()][TRIES + 1 :] == ["0", "1"]
 
 
 def test_a_busy_one_is_tried_again(tmp_path: Path) -> None:

@@ -38,6 +38,10 @@ class Undelivered(SyncdError):
     """It did not arrive, and trying at once again is no use."""
 
 
+class Unwanted(Undelivered):
+    """Whoever got it refuses this message; of others that says nothing."""
+
+
 class GivenUp(SyncdError):
     """It will not arrive: go on with the next."""
 
@@ -84,6 +88,8 @@ def send(key: str, method: str, url: SecretStr, headers: Mapping[str, str], body
         raise Undelivered(said, hint=f"a redirect is not followed: write where it leads under {key}")
     if status in (408, 425, 429) or status >= 500:
         raise TryAgain(said, hint="the other side is in trouble; it goes on by itself", after=pause)
+    if status in (400, 409, 410, 413, 422):
+        raise Unwanted(said, hint=f"what {key} leads to refuses this message; its own log may say why")
     raise Undelivered(said, hint=f"correct {key}, or what it leads to")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -18,12 +18,13 @@ import structlog
 
 from syncd import show
 from syncd.outlook import Outlook
-from syncd.tell.deliver import Deliver, GivenUp
+from syncd.tell.deliver import Deliver, GivenUp, Unwanted
 from syncd.tell.notes import KEPT, Notes
 from syncd.troubles import DISK, SOURCE, WORDS, Trouble, troubles
 
 STANDS = timedelta(hours=1)  # how long a source fails before it is told; one that refuses us is told at once
 SHOWN = 5  # troubles in a text
+TRIES = 5  # of a load that its receiver refuses
 LISTED = 100  # troubles in a message
 
 log = structlog.get_logger()
@@ -43,12 +44,13 @@ class Line(Protocol):
 
 
 class Loads:
-    """Tells of each load, oldest first, at least once."""
+    """Tells of each load, oldest first, at least once; one that is refused goes behind the others."""
 
     def __init__(self, name: str, deliver: Deliver, notes: Notes) -> None:
         self.name, self.wake = name, threading.Event()
         self._deliver, self._notes = deliver, notes
         self._waiting: deque[dict[str, Any]] = deque()
+        self._tries: Counter[str] = Counter()
 
     def catch_up(self, runs: Iterable[Mapping[str, Any]], now: datetime) -> None:
         """Take in what was loaded and not told when we last stopped; `runs` as the catalogue lists them."""
@@ -63,15 +65,23 @@ class Loads:
             self.wake.set()
 
     def round(self) -> None:
-        while self._waiting:
+        refused: Unwanted | None = None
+        for _ in range(len(self._waiting)):
             message = self._waiting[0]
             name = f"{message['source']}/{message['run']}"
             try:
                 self._deliver(message)
-            except GivenUp as error:
+            except (GivenUp, Unwanted) as error:
+                self._tries[name] += 1
+                if isinstance(error, Unwanted) and self._tries[name] < TRIES:
+                    refused = error
+                    self._waiting.rotate(-1)  # the others have their turn
+                    continue
                 log.error("telling_given_up", to=f"tell.{self.name}", run=name, error=str(error), hint=error.hint)
             self._waiting.popleft()
             self._notes.note(self.name, name, {"loaded_at": datetime.now(UTC).isoformat()})
+        if refused:
+            raise refused
 
 
 class Troubles:
