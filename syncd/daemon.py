@@ -130,6 +130,7 @@ def once(house: House, wait_for: timedelta) -> list[Outcome]:
                 if any(future.done() and future.exception() for future in running):
                     break
             outcomes = [future.result() for future in running]
+            work_off(house, house.state.orders())  # left for us meanwhile
             house.packer.spend()
             return outcomes + [Outcome(trouble=trouble) for trouble in house.publisher()]
         except BaseException:

@@ -18,7 +18,7 @@ from syncd.assemble import open_house
 from syncd.checks import problems
 from syncd.daemon import Daemon, stoppable
 from syncd.errors import ConfigError, SyncdError
-from syncd.http import serving
+from syncd.http import bound, serving
 from syncd.log import listening
 from syncd.notify import Notifier
 from syncd.otel import exporting
@@ -56,6 +56,7 @@ class Reload:
 
     def __init__(self, read: Callable[[], Settings], asked: threading.Event) -> None:
         self._read, self._asked = read, asked
+        self.taken_by_us: Callable[[], set[str]] = set  # the addresses where we are reached now
         self._trial: Future[Settings | None] | None = None
 
     def wanted(self) -> Settings | None:
@@ -75,6 +76,8 @@ class Reload:
             for one in problems(settings):
                 if one.exit_code == ConfigError.exit_code:
                     raise ConfigError(one.text, hint=one.hint)
+            if settings.http.listen not in self.taken_by_us():
+                bound(settings.http.listen).close()
             trial.set_result(settings)
         except ConfigError as error:
             refuse(error)
@@ -95,6 +98,7 @@ class Shift:
         self._settings, self._stop = settings, stop
         self._notifier, self._reload = notifier, reload
         self._vitals = Vitals(settings.sources)
+        reload.taken_by_us = lambda: {settings.http.listen, self._vitals.address}
         self._wanted: Settings | None = None
         self._is_ready = False
         self.is_open = False  # whether all that the settings name could be had

@@ -76,6 +76,9 @@ def work_off(house: House, orders: Sequence[Order]) -> list[End]:
     for order in orders:
         if order.source in house.mirrors:
             ends += does[order.verb](house.mirrors[order.source], order)
+        else:
+            name = f"{order.source}/{order.run}"
+            log.warning("order_dropped", verb=order.verb, run=name, hint="reload the daemon, then order it again")
         house.state.done(order)
     return ends
 

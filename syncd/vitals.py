@@ -43,6 +43,7 @@ class Vitals:
         self._welcome = False  # some source has not refused us
         self._said: dict[str, str] = {}  # the last word on each source
         self._carried: dict[str, Carried] = {}
+        self.address = ""  # where the page is reached
 
     def beat(self) -> None:
         """The loop has turned."""

@@ -249,20 +249,24 @@ def test_each_metric_stands_in_the_docs(tmp_path: Path) -> None:
 
 
 @contextmanager
-def counted(client: httpx.Client) -> Iterator[tuple[str, list[str]]]:
-    """Another address for what the client reads, and the paths that are asked for there."""
+def counted(client: httpx.Client, later: Callable[[str], str] = lambda page: page) -> Iterator[tuple[str, list[str]]]:
+    """Another address for what the client reads, and the paths that are asked for there; `later`: from the second
+    look on, the page as it has become."""
     asked: list[str] = []
 
     class Passing(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append(self.path)
             answer = client.get(self.path)
+            body = answer.content
+            if self.path == "/" and asked.count("/") > 1:
+                body = later(body.decode()).encode()
             self.send_response(answer.status_code)
             for name in ("content-type", "content-security-policy", "x-content-type-options"):
                 if name in answer.headers:
                     self.send_header(name, answer.headers[name])
             self.end_headers()
-            self.wfile.write(answer.content)
+            self.wfile.write(body)
 
         def log_message(self, *_: Any) -> None: ...
 
@@ -284,6 +288,24 @@ def test_a_browser_keeps_the_page_alive_without_a_complaint(tmp_path: Path) -> N
     assert asked.count("/") >= 3, "the page asks again every five seconds"
     assert '<p id="live" role="status"></p>' in seen.stdout, "no answer was missed"
     assert ">loaded<" in seen.stdout
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium here")
+def test_a_trouble_that_comes_while_the_page_is_open_is_seen(tmp_path: Path) -> None:
+    def troubled(page: str) -> str:
+        before, hidden, after = page.partition(' aria-labelledby="troubles-h" hidden>')
+        assert hidden
+        return f'{before} aria-labelledby="troubles-h"><p>a run was set aside</p>{after}'
+
+    with running(jobs=1, days=1, rows=5) as vendor, daemon(at_home(tmp_path, vendor)) as syncd:
+        until(lambda: ">loaded<" in syncd.client.get("/").text)
+        with counted(syncd.client, troubled) as (url, _):
+            command = ["chromium", "--headless", "--no-sandbox", "--dump-dom"]
+            command += [f"--user-data-dir={tmp_path / 'browser'}", "--virtual-time-budget=12000", url]
+            seen = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    (section,) = re.findall(r'<section id="troubles"[^>]*>', seen)
+    assert "a run was set aside" in seen
+    assert "hidden" not in section
 
 
 def test_a_token_is_asked_for_everywhere_but_at_the_probes(tmp_path: Path) -> None:
@@ -399,6 +421,14 @@ def test_a_reload_takes_the_new_configuration_and_a_wrong_one_changes_nothing(tm
             syncd.process.send_signal(signal.SIGHUP)
             _, refused = until(lambda: two if len(two := syncd.told("configuration_refused")) == 2 else None)
             assert "sources.acme" in refused["error"]
+
+            with socket.create_server(("127.0.0.1", 0)) as other:
+                taken = f"127.0.0.1:{other.getsockname()[1]}"
+                home.write({"acme": vendor.settings()}, http={"listen": taken})
+                syncd.process.send_signal(signal.SIGHUP)
+                *_, refused = until(lambda: all3 if len(all3 := syncd.told("configuration_refused")) == 3 else None)
+                assert taken in refused["error"]
+            assert client.get("/healthz").status_code == 200
 
             home.write({"acme": vendor.settings(), "second": second.settings()}, **again)
             syncd.process.send_signal(signal.SIGHUP)

@@ -49,7 +49,7 @@ def opened(
 
 
 def carry_out(context: typer.Context, settings: Settings, orders: Sequence[Order]) -> None:
-    """Do what was ordered; beside a daemon, leave it the orders."""
+    """Do what was ordered; where another syncd holds the lock, leave it the orders."""
     from syncd.assemble import Busy
     from syncd.orders import leave, work_off
     from syncd.progress import Nobody
@@ -61,7 +61,7 @@ def carry_out(context: typer.Context, settings: Settings, orders: Sequence[Order
             code = exit_code(house, [outcome])
     except Busy:
         leave(settings, orders)
-        typer.echo("the daemon has it now: see syncd runs")
+        typer.echo("the syncd that works there has it now: see syncd runs")
         return
     for end in outcome.ends:
         typer.echo(f"{end.run.name}: {end.what}" + (f": {end.trouble}\n  → {end.trouble.hint}" if end.trouble else ""))

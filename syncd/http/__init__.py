@@ -114,7 +114,8 @@ def serving(house: House, vitals: Vitals, outlook: Lookout) -> Iterator[Metrics]
         thread = threading.Thread(target=server.run, kwargs={"sockets": [wire]}, name="http", daemon=True)
         thread.start()
         host, port = wire.getsockname()[:2]
-        log.info("http_listens", url=f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/")
+        vitals.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        log.info("http_listens", url=f"http://{vitals.address}/")
         try:
             yield metrics
         finally:

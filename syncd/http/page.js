@@ -12,6 +12,7 @@ function replace(fresh) {
     const opened = [...here.querySelectorAll("details")].map((box) => box.open);
     here.innerHTML = part.innerHTML;
     here.className = part.className;
+    here.hidden = part.hidden;
     here.querySelectorAll(".wide").forEach((box, n) => { box.scrollLeft = scrolled[n] || 0; });
     here.querySelectorAll("details").forEach((box, n) => { box.open = opened[n] ?? box.open; });
     if (focus) document.getElementById(focus)?.focus({ preventScroll: true });
