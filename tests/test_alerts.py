@@ -8,8 +8,9 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -104,7 +105,8 @@ def test_a_run_counts_as_lost_when_it_had_been_seen_alive() -> None:
     nothing: Any = {each.name: [] for each in fields(Outlook)}
     nothing |= {"at": datetime.now(UTC), "status": {"ok": True, "sources": {}}, "disk": Disk(1, 2, {}, Room(1, 0))}
     seen = Outlook(**nothing)
-    metrics = Metrics(lambda: seen, Vitals(["acme"]), {"acme": None})
+    acme = SimpleNamespace(pass_interval=timedelta(hours=6))
+    metrics = Metrics(lambda: seen, Vitals(["acme"]), {"acme": acme})
     for alive in (False, True, False):
         metrics.hear("run_expired", {"run": "acme/7-1", "seen_alive": alive, "hint": ""})
     assert b'\nsyncd_expired_runs_total{source="acme"} 1.0\n' in metrics.text()

@@ -140,6 +140,7 @@ def test_what_was_loaded_is_told_in_every_form(tmp_path: Path) -> None:
             )
             assert metrics['syncd_slack_seconds{"source": "acme"}'] == float("inf")
             assert metrics["syncd_commit_duration_seconds_count{}"] >= 1
+            assert metrics['syncd_poll_interval_seconds{"source": "acme"}'] == 1
             assert abs(metrics['syncd_last_success_timestamp_seconds{"source": "acme"}'] - time.time()) < 60
 
             until(lambda: without_time(client.get("/api/status").json()) == without_time(home.json("status")))

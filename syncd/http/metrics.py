@@ -69,11 +69,13 @@ class Metrics:
         self._success = Gauge(
             "syncd_last_success_timestamp_seconds", "When a pass last ended well.", ["source"], registry=own
         )
+        interval = Gauge("syncd_poll_interval_seconds", "How often a pass is due.", ["source"], registry=own)
         Info("syncd_build", "Which syncd this is.", registry=own).info({"version": version("syncd")})
         ProcessCollector(namespace="syncd", registry=own)
-        for source in sources:  # a series that begins at 0 shows its first step
+        for source, settings in sources.items():  # a series that begins at 0 shows its first step
             for each in (self._set_aside, self._lost, self._retries, self._failures, self._passes):
                 each.labels(source)
+            interval.labels(source).set(settings.pass_interval.total_seconds())
 
     def hear(self, event: str, values: Mapping[str, Any]) -> None:
         """Take in a log event."""
