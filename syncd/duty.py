@@ -106,6 +106,8 @@ class Shift:
     def work(self, *, is_start: bool) -> Settings | None:
         """Work until a stop; the settings to go on under, if it came from a reload."""
         vitals = self._vitals
+        if not is_start:
+            self._notifier.alive("opening in a reload")
         with (
             open_house(self._settings, vitals, self._stop) as house,
             serving(house, vitals, look := Lookout(house)) as metrics,
@@ -117,7 +119,9 @@ class Shift:
             if not is_start:
                 log.info("configuration_reloaded")
             Daemon(house, is_start=is_start).run(self._tick)
-            if self._wanted is None:
+            if self._wanted:
+                self._notifier.alive("closing in a reload")
+            else:
                 self._notifier.stopping()
         return self._wanted
 

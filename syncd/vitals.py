@@ -60,13 +60,15 @@ class Vitals:
 
     @property
     def is_heard(self) -> bool:
-        """Every source has answered its first login, or is clearly being retried; and not all have refused us."""
+        """Every source has answered its first request, or is clearly being retried; and not all have refused us."""
         return self._welcome and not self._unheard
 
     def hear(self, event: str, values: Mapping[str, Any]) -> None:
         """Take in a log event."""
         source = str(values.get("source", ""))
         match event:
+            case "request_ended" if values["kind"] == "api" and 200 <= values["status"] < 300:
+                said = self._said.get(source, "answers")  # its lists may take hours
             case "jobs_listed":
                 said = "reading its runs"
             case "retry_planned":

@@ -6,6 +6,7 @@ import json  # noqa: TID251  # log lines as any reader takes them
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 from datetime import UTC, datetime
@@ -43,8 +44,22 @@ def test_ready_is_when_each_source_has_answered_or_is_being_retried() -> None:
     assert "trying again: the vendor is down" in vitals.told()
 
 
+def test_ready_does_not_wait_for_a_long_list() -> None:
+    vitals = Vitals(["acme"])
+    for kind, status in (("api", 401), ("api", 503), ("api", 0), ("file", 200)):
+        vitals.hear("request_ended", {"source": "acme", "kind": kind, "status": status, "seconds": 0.1})
+        assert not vitals.is_heard, f"{kind} {status}"
+    vitals.hear("request_ended", {"source": "acme", "kind": "api", "status": 200, "seconds": 0.1})
+    assert vitals.is_heard
+    assert vitals.told() == "acme: answers"
+    vitals.hear("pass_failed", {"source": "acme", "error": "no", "hint": "h", "refused": True})
+    vitals.hear("request_ended", {"source": "acme", "kind": "api", "status": 200, "seconds": 0.1})
+    assert vitals.told() == "acme: no → h", "an answer is not the end of a trouble"
+
+
 def test_refused_by_all_is_never_ready() -> None:
     vitals = Vitals(["acme"])
+    vitals.hear("request_ended", {"source": "acme", "kind": "api", "status": 401, "seconds": 0.1})
     vitals.hear("pass_failed", {"source": "acme", "error": "refused", "hint": "h", "refused": True})
     assert not vitals.is_heard
 
@@ -116,7 +131,25 @@ def test_the_daemon_tells_systemd_when_it_is_ready_and_feeds_the_watchdog(tmp_pa
             told += ear.recv(4096).decode().splitlines()
         assert process.returncode == 0
         events = [json.loads(line)["event"] for line in logged.splitlines() if line.startswith("{")]
-        assert events.index("jobs_listed") < events.index("daemon_ready")
+        assert events.count("daemon_ready") == 1
+
+
+def test_the_watchdog_is_fed_between_two_shifts(tmp_path: Path, ear: socket.socket) -> None:
+    with ear, running(jobs=1, days=1, rows=5) as vendor:
+        home = Home(tmp_path, {"acme": vendor.settings()}, http={"listen": "127.0.0.1:0"})
+        process = home.start("run", NOTIFY_SOCKET=ear.getsockname(), WATCHDOG_USEC="60000000")
+        try:
+            while "READY=1" not in ear.recv(4096).decode().splitlines():
+                pass
+            process.send_signal(signal.SIGHUP)
+            told: list[list[str]] = [[]]
+            while "READY=1" not in told[-1]:
+                told.append(ear.recv(4096).decode().splitlines())
+            fed = [[f"STATUS={step} in a reload", "WATCHDOG=1"] for step in ("closing", "opening")]
+            assert [each for each in told if each in fed] == fed
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
 
 
 def test_a_daemon_whose_every_source_refuses_it_is_never_ready(tmp_path: Path, ear: socket.socket) -> None:
