@@ -167,6 +167,18 @@ def test_the_shell_completes_commands_states_and_sources(tmp_path: Path) -> None
     assert "set_aside" in completed(tmp_path, "syncd runs --state ").split()
     assert completed(tmp_path, "syncd probe ").split() == ["acme"]
     assert states() == list(ledger.STATES)
+    (tmp_path / "other.toml").write_text(CONFIG.replace("sources.acme", "sources.elsewhere"))
+    assert completed(tmp_path, "syncd --config other.toml probe ").split() == ["elsewhere"]
+    assert completed(tmp_path, "syncd --config nowhere.toml probe ").split() == [], "another's sources are no answer"
+
+
+def test_watching_for_scripts_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "syncd.toml").write_text(f'data_dir = "{tmp_path / "data"}"\n{CONFIG}')
+    command = [sys.executable, "-m", "syncd", "status", "--watch", "--json"]
+    refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "--watch" in refused.stderr
+    assert "leave one out" in refused.stderr
 
 
 def test_completion_is_installed_by_one_command(tmp_path: Path) -> None:

@@ -45,11 +45,12 @@ def states() -> list[str]:
     return ["asked", "waiting", "found", "staging", "loaded", "superseded", "expired", "set_aside"]
 
 
-def sources() -> list[str]:
+def sources(context: typer.Context) -> list[str]:
     """For the shell's completion: the sections of the configuration, read as plainly as can be."""
     import tomllib
 
-    for path in (Path("syncd.toml"), Path("/etc/syncd/syncd.toml")):
+    chosen: Path | None = context.find_root().params.get("config")
+    for path in [chosen.expanduser()] if chosen else [Path("syncd.toml"), Path("/etc/syncd/syncd.toml")]:
         try:
             return list(tomllib.loads(path.read_text()).get("sources", {}))
         except (OSError, tomllib.TOMLDecodeError):

@@ -56,6 +56,8 @@ def status(
 
     from syncd import show, status
 
+    if watch and as_json:
+        raise ConfigError("--watch is for people, --json for scripts", hint="leave one out")
     look = partial(status.standing, context.obj.settings())
     if as_json:
         show.as_json(look().found)
