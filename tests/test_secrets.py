@@ -24,14 +24,15 @@ import orjson
 import pytest
 
 from syncd.errors import TryAgain
+from tests.ear import listening_ear
 from tests.home import Home, quoted
 from tests.plain_vendor import Answer, Export, Vendor, lines, serving
 from tests.test_http import daemon, until
 
 SECRET, BEARER, SIGNED = "planted-client-5f1e7a", "planted-bearer-c0ffee", "planted-signature-9d2b44"
 TOKEN, HOOK, BEAT, AUTHORIZATION = "planted-token-71ab", "planted-hook-3c3c", "planted-beat-8e8e", "planted-dbt-2d2d"
-KEY, ENTRY, CONVERT = "planted-cordial-a17f", "planted-entry-6b02", "planted-convert-44d0"
-PLANTED = (SECRET, BEARER, SIGNED, TOKEN, HOOK, BEAT, AUTHORIZATION, KEY, ENTRY, CONVERT)
+KEY, ENTRY, CONVERT, STORE = "planted-cordial-a17f", "planted-entry-6b02", "planted-convert-44d0", "planted-store-90be"
+PLANTED = (SECRET, BEARER, SIGNED, TOKEN, HOOK, BEAT, AUTHORIZATION, KEY, ENTRY, CONVERT, STORE)
 QUERY = f"X-Amz-Credential={SIGNED}&signature={SIGNED}"
 PARROT = f"Bearer {BEARER} of client_secret {SECRET} at https://bucket.test/part?{QUERY}; GET /part?{QUERY}"
 
@@ -107,15 +108,20 @@ def left_in(folder: Path) -> Iterator[tuple[str, bytes | str]]:
             with sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True) as state:
                 yield str(path), "\n".join(state.iterdump())
             state.close()
-    path = folder / "warehouse.duckdb"
-    if not path.exists():
-        return
+        if path.suffix == ".duckdb":
+            yield from told_by(path)
+
+
+def told_by(path: Path) -> Iterator[tuple[str, str]]:
+    """What a catalogue says; the files of one for readers elsewhere are not where it looks for them."""
+    is_ours = path.name == "warehouse.duckdb"
     with duckdb.connect(str(path), read_only=True) as warehouse:
         tables = "SELECT table_schema, table_name FROM information_schema.tables"
+        tables += "" if is_ours else " WHERE table_type = 'BASE TABLE'"
         for schema, table in warehouse.execute(tables).fetchall():
             rows = warehouse.execute(f"SELECT * FROM {quoted(schema)}.{quoted(table)}").fetchall()
-            yield f"{schema}.{table}", repr(rows)
-        yield "views", repr(warehouse.execute("SELECT sql FROM duckdb_views()").fetchall())
+            yield f"{path.name}: {schema}.{table}", repr(rows)
+        yield f"{path.name}: views", repr(warehouse.execute("SELECT sql FROM duckdb_views()").fetchall())
 
 
 COMMANDS = [
@@ -145,9 +151,20 @@ def test_what_is_planted_is_found_nowhere(tmp_path: Path) -> None:
         tell = {"trouble_url": f"{nobody}/{HOOK}", "heartbeat_url": f"{nobody}/ping?key={BEAT}"}
         tell |= {"loaded_url": f"{nobody}/{HOOK}", "loaded_authorization": f"Bearer {AUTHORIZATION}"}
         http = {"listen": "127.0.0.1:0", "token": TOKEN}
-        home = Home(tmp_path / "home", sources, retry_for="1s", http=http, tell=tell)
+        home = Home(tmp_path / "home", {})
+
+        def configure(tell: dict[str, str]) -> None:
+            home.write(sources, retry_for="1s", http=http, tell=tell)
+            store = f'options.secret = "{STORE}"\noptions.key = "any"\noptions.endpoint_url = "{nobody}"'
+            published = f'[[publish]]\nroot = "/mnt/lake"\n[[publish]]\nroot = "s3://lake"\n{store}\n'
+            home.config.write_text(home.config.read_text() + published)
+
+        configure(tell)
         first = home.run("--log-format", "console", "once")
         assert first.returncode == 2, first.stderr
+        assert "publish_failed" in first.stderr
+        ear = serve.enter_context(listening_ear())
+        configure(tell | {"trouble_url": f"{ear.url}/{HOOK}", "loaded_url": f"{ear.url}/{HOOK}"})
         with daemon(home, Authorization=f"Bearer {TOKEN}") as syncd:
             beside = [home.start(*command) for command in COMMANDS]
             log = tmp_path / "syncd.log"
@@ -161,6 +178,10 @@ def test_what_is_planted_is_found_nowhere(tmp_path: Path) -> None:
                     answer = syncd.client.get(path, headers=headers)
                     assert_clean(path, f"{answer.headers}\n{answer.text}")
             assert "fine/7-1" in syncd.client.get("/").text
+            served = tmp_path / "served" / "elsewhere.duckdb"
+            served.parent.mkdir()
+            served.write_bytes(syncd.client.get("/warehouse.duckdb").content)
+            until(lambda: {"loaded", "source"} <= {told["event"] for _, _, told, _ in list(ear.came)})
             said = [first, *map(ended, beside)]
         assert_clean("the daemon's log", "".join(syncd.log))
     for each in said:
@@ -172,7 +193,9 @@ def test_what_is_planted_is_found_nowhere(tmp_path: Path) -> None:
         packed = [(each.name, members.extractfile(each)) for each in members if each.isfile()]
         shared = [(name, file.read()) for name, file in packed if file]
     assert len(shared) > 5
-    for where, seen in [*shared, *left_in(home.data_dir)]:
+    assert list((home.data_dir / "published").glob("*.duckdb"))
+    bodies = [("a message", orjson.dumps(told)) for _, _, told, _ in ear.came]
+    for where, seen in [*shared, *bodies, *left_in(served.parent), *left_in(home.data_dir)]:
         assert_clean(where, seen)
 
 
@@ -238,11 +261,14 @@ def test_an_error_cuts_what_looks_like_a_secret(said: str, told: str) -> None:
 
 
 def test_a_secret_that_is_there_would_be_found(tmp_path: Path) -> None:
-    with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as warehouse:
-        warehouse.execute(f"CREATE TABLE t AS SELECT '{BEARER}' AS a")
+    for name in ("warehouse", "elsewhere"):
+        with duckdb.connect(str(tmp_path / f"{name}.duckdb")) as warehouse:
+            warehouse.execute(f"CREATE TABLE t AS SELECT '{BEARER}' AS a")
     duckdb.sql(f"COPY (SELECT repeat('x', 99) || '{SECRET}' AS a) TO '{tmp_path}/a.parquet' (COMPRESSION zstd)")
     basic = base64.b64encode(f"any:{TOKEN}".encode())
-    for where, seen in [*left_in(tmp_path), ("header", basic)]:
+    found = [*left_in(tmp_path), ("header", basic)]
+    assert {"warehouse.duckdb: main.t", "elsewhere.duckdb: main.t"} <= {where for where, _ in found}
+    for where, seen in found:
         if where.endswith(("main.t", "header")) or (where.endswith(".parquet") and "xxx" in str(seen)):
             with pytest.raises(AssertionError, match=r"planted|xx|YW55"):
                 assert_clean(where, seen)
