@@ -183,7 +183,8 @@ def test_watching_for_scripts_is_refused(tmp_path: Path) -> None:
 
 def test_completion_is_installed_by_one_command(tmp_path: Path) -> None:
     environ = os.environ | {"HOME": str(tmp_path), "SHELL": "/bin/bash"}
-    command = [sys.executable, "-m", "syncd", "--install-completion", "bash"]
+    typed = f"'{sys.executable}' -m syncd --install-completion; exit $?"  # the shell is told by who calls
+    command = ["bash", "-c", typed]
     installed = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
     assert "completion installed" in installed.stdout
     script = f"source {tmp_path}/.bashrc; complete -p syncd"
