@@ -33,7 +33,7 @@ from syncd.errors import BadRun, ConfigError, LinkExpired, StartOver, SyncdError
 from syncd.inquiry import ask_why, is_due
 from syncd.judge import Rules, judge
 from syncd.landing import Landing, read
-from syncd.model import Batch, Destination, ExportRequest, Landed, MustAsk, Part, Run, Scope, Staged
+from syncd.model import Batch, Destination, ExportRequest, Landed, Part, Run, Scope, Staged
 from syncd.parse import parse
 from syncd.retry import Also, Patience, Patient
 from syncd.state import EXPIRED, FOUND, SET_ASIDE, STAGING, Noted, State, run_of
@@ -272,7 +272,7 @@ def load(mirror: Mirror, run: Run) -> str:
             staged = stage(mirror, run, scope, names)
             mirror.state.record(run, **tally(staged))
             judge(run, scope, staged, mirror.rules, accept_rejected=noted["accept_rejected"])
-            if scope.snapshot and not isinstance(mirror.source, MustAsk) and mirror.destination.shows(run, staged):
+            if scope.snapshot and run.start == run.end and mirror.destination.shows(run, staged):  # read, not asked for
                 return drop(mirror, run)
             mirror.commits(run, staged)
             log.info("run_committed", run=run.name)

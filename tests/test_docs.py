@@ -45,7 +45,9 @@ def test_each_log_event_stands_in_the_docs() -> None:
 
 def test_each_error_stands_in_the_runbook() -> None:
     headings = re.findall(r"^### `(\w+)`", section("Runbook"), re.M)
-    assert sorted(headings) == sorted(error.__name__ for error in SyncdError.__subclasses__())
+    assert sorted(headings) == sorted(
+        one.__name__ for one in SyncdError.__subclasses__() if one.__module__ == SyncdError.__module__
+    )
 
 
 def test_each_hint_stands_in_the_runbook() -> None:
