@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from syncd.errors import BadRun, HandOver, LinkExpired, StartOver, TryAgain
+from syncd.errors import BadRun, ConfigError, HandOver, LinkExpired, StartOver, TryAgain
 from syncd.model import ExportRequest
 from syncd.sandbox.convert import Sandbox
 from syncd.sources.convert import Convert
@@ -146,6 +146,16 @@ def test_an_answer_that_never_came_is_not_asked_for_again() -> None:
         source, (first, *_) = asking(vendor, Clock(), timeout=httpx.Timeout(0.5))
         assert source.submit(first) == source.submit(first) == UNKNOWN
     assert len(vendor.log()["asked"]) == 1
+
+
+def test_a_refused_signature_is_a_clear_no_as_well() -> None:
+    with running(experiences=1) as vendor:
+        source, (first, *_) = asking(vendor, Clock())
+        vendor.set_trouble(skew=3600.0)
+        with pytest.raises(ConfigError):
+            source.submit(first)
+        vendor.set_trouble(skew=0.0)
+        assert source.submit(first) == "job-1"
 
 
 @pytest.mark.parametrize("how", ["429", "500-busy", "422", "403"])

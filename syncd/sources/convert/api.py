@@ -25,6 +25,7 @@ from syncd.sources.convert.redaction import without_mail
 from syncd.sources.convert.signing import Bearer, Proof
 
 PAGE = 50  # the most that a page may have (documented)
+MOST_PAGES = 20_000  # a million entries: no account has them, so the vendor does not end its list
 IMAGES = 100
 LAPS = 6  # through a list that moves, before it is left for later
 STALE_S = 600.0  # a walk that broke longer ago begins anew
@@ -135,6 +136,8 @@ class Api:
         page, count, doubled = 0, None, False
         while True:
             page += 1
+            if page > MOST_PAGES:
+                raise TryAgain(f"{path('POST', template, **ids)}: the list goes on behind page {MOST_PAGES}")
             answer = ask(template, {**body, "page": page, "results_per_page": PAGE}, **ids)
             got, paging = rows(answer), _paging(answer)
             fresh = {key_of(row): row for row in got if key_of(row) not in found}

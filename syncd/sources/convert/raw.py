@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from syncd.errors import BadRun, HandOver, StartOver, TryAgain, Unsent
+from syncd.errors import BadRun, ConfigError, HandOver, StartOver, TryAgain, Unsent
 from syncd.fetch.http import plain
 from syncd.model import ExportRequest, Run
 from syncd.sources.convert.answers import Json, dumps, unwrapped
@@ -105,7 +105,7 @@ class RawData:
             self._tickets[key] = UNKNOWN
             try:
                 self._tickets[key] = self._ticket(request, self._ask(request.ref))
-            except (Unsent, Refused):
+            except (Unsent, Refused, ConfigError):
                 del self._tickets[key]  # the vendor said no, or never heard us
                 raise
             except TryAgain:
