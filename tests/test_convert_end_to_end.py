@@ -27,8 +27,9 @@ def views(home: Home) -> list[str]:
 
 
 def held(home: Home, scope: str) -> list[tuple[Any, ...]]:
-    """Rows of a scope, whenever they were read."""
-    times = ", ".join((*TIMES, "fetched_at") if "report" in scope else TIMES)
+    """Rows of a scope, whenever they were read; which reading the latest of a report comes from, and so its place
+    there, hangs on when a kill came: a later one reads anew only what runs or has changed."""
+    times = ", ".join((*TIMES, "fetched_at", "_syncd_row") if "report" in scope else TIMES)
     return sorted(home.query(f"SELECT * EXCLUDE ({times}) FROM ab.{scope}"), key=repr)
 
 
