@@ -27,9 +27,11 @@ def views(home: Home) -> list[str]:
 
 
 def held(home: Home, scope: str) -> list[tuple[Any, ...]]:
-    """Rows of a scope, whenever they were read; which reading the latest of a report comes from, and so its place
-    there, hangs on when a kill came: a later one reads anew only what runs or has changed."""
-    times = ", ".join((*TIMES, "fetched_at", "_syncd_row") if "report" in scope else TIMES)
+    """Rows of a scope, whenever they were read; which reading the latest row comes from, and so its place there and the
+    level of the log that told it, hangs on when a kill came: a later one reads anew only what runs or is new."""
+    of_log = ("level", "experience_id", "_syncd_row")
+    more = ("fetched_at", "_syncd_row") if "report" in scope else of_log if "history" in scope else ()
+    times = ", ".join((*TIMES, *more))
     return sorted(home.query(f"SELECT * EXCLUDE ({times}) FROM ab.{scope}"), key=repr)
 
 
