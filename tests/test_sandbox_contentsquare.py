@@ -28,7 +28,8 @@ import duckdb
 import httpx
 import pytest
 
-from syncd.sandbox.contentsquare import Offer, Sandbox, Trouble, knobs
+from syncd.sandbox.contentsquare import KNOBS, Offer, Sandbox, Trouble
+from syncd.sandbox.knobs import flags
 from tests.sandbox_fixture import Open, running
 
 
@@ -95,7 +96,7 @@ def rows_of(text: bytes, form: str) -> list[dict[str, Any]]:
 
 
 def test_each_knob_is_a_flag_with_a_default_and_a_word_of_help() -> None:
-    found = {knob.name: knob for knob in knobs()}
+    found = {knob.name: knob for knob in flags(*KNOBS)}
     assert list(found) == [each.name for kind in (Offer, Trouble) for each in fields(kind)]
     assert len(found) == len(fields(Offer)) + len(fields(Trouble))
     assert found["page_base"][:4] == ("--page-base", "page_base", int, 1)
@@ -106,7 +107,7 @@ def test_each_knob_is_a_flag_with_a_default_and_a_word_of_help() -> None:
 
 def test_each_knob_has_its_turn_below() -> None:
     below = Path(__file__).read_text()
-    assert [knob.name for knob in knobs() if knob.name not in below] == []
+    assert [knob.name for knob in flags(*KNOBS) if knob.name not in below] == []
 
 
 def test_a_wrong_knob_is_refused_by_name() -> None:
@@ -876,10 +877,8 @@ def test_given_files_are_daily_runs(contentsquare: Open, tmp_path: Path) -> None
 
 
 def test_serve_says_how_to_use_it_and_stops_at_a_signal(tmp_path: Path) -> None:
-    code = "from syncd.sandbox.contentsquare import serve; serve(0, jobs=1)"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=os.environ | {"TMPDIR": str(tmp_path)}
-    )
+    command = [sys.executable, "-m", "syncd", "sandbox", "contentsquare", "--jobs", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"TMPDIR": str(tmp_path)})
     assert process.stdout
     lines = []
     for line in process.stdout:

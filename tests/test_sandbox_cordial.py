@@ -14,8 +14,8 @@ import httpx
 import orjson
 import pytest
 
-from syncd.sandbox.cordial import Offer, Sandbox, Trouble, knobs
-from syncd.sandbox.knobs import Knob
+from syncd.sandbox.cordial import KNOBS, Offer, Sandbox, Trouble
+from syncd.sandbox.knobs import Knob, flags
 from tests.cordial_box import DAY, TODAY, YESTERDAY, running
 
 TESTS = [path.read_text() for path in sorted(Path(__file__).parent.glob("test_*cordial*.py"))]
@@ -134,7 +134,7 @@ def test_levers_tell_and_turn() -> None:
         assert httpx.get(f"{box.url}/_sandbox/nothing").status_code == 404
 
 
-@pytest.mark.parametrize("knob", knobs(), ids=lambda knob: knob.name)
+@pytest.mark.parametrize("knob", flags(*KNOBS), ids=lambda knob: knob.name)
 def test_each_knob_has_help_and_its_turn_in_a_test(knob: Knob) -> None:
     assert knob.flag == "--" + knob.name.replace("_", "-") and knob.help
     assert knob.type is not bool or knob.default is False

@@ -6,15 +6,14 @@ from collections.abc import Callable
 from importlib import import_module
 from inspect import Parameter, Signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from syncd.cli.globals import app
 from syncd.errors import ConfigError
-
-if TYPE_CHECKING:
-    pass
+from syncd.sandbox.knobs import flags
+from syncd.sandbox.serve import serve
 
 VENDORS = ("contentsquare", "convert", "cordial")  # of the sandbox
 
@@ -34,22 +33,22 @@ def boxed(vendor: str) -> Callable[..., None]:
     """`syncd sandbox <vendor>`, with a flag for each knob of the box, as typer reads signatures."""
     box = import_module(f"syncd.sandbox.{vendor}")
 
-    def serve(port: int, **chosen: Any) -> None:
+    def opened(port: int, **chosen: Any) -> None:
         try:
-            box.serve(port, show=typer.echo, **chosen)
+            serve(box.Sandbox(port=port, **chosen), show=typer.echo)
         except (ValueError, OSError) as error:
             raise ConfigError(str(error), hint=f"syncd sandbox {vendor} --help") from error
 
     keyword = Parameter.KEYWORD_ONLY
     parameters = [Parameter("port", keyword, default=typer.Option(0, help="0 takes a free one"), annotation=int)]
-    for knob in box.knobs():
+    for knob in flags(*box.KNOBS):
         told = f"{knob.help}{': ' + ', '.join(filter(None, knob.choices)) if knob.choices else ''}"
         option = typer.Option(knob.default, knob.flag, help=told)
         parameters.append(Parameter(knob.name, keyword, default=option, annotation=knob.type))
-    serve.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # what inspect.signature reads first
-    serve.__annotations__ = {each.name: each.annotation for each in parameters}
-    serve.__doc__ = box.__doc__
-    return serve
+    opened.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # what inspect.signature reads first
+    opened.__annotations__ = {each.name: each.annotation for each in parameters}
+    opened.__doc__ = box.__doc__
+    return opened
 
 
 for vendor in VENDORS:  # each module names its knobs before it imports anything heavy

@@ -18,6 +18,7 @@ from ipaddress import ip_address
 from typing import Any
 
 import httpx
+import orjson
 import structlog
 
 from syncd.errors import BadRun, LinkExpired, TryAgain
@@ -54,6 +55,14 @@ class Client(httpx.Client):
 
     def __del__(self) -> None:
         self.close()
+
+
+def json_of(response: httpx.Response) -> Any:
+    """The JSON of an answer; None when it is none."""
+    try:
+        return orjson.loads(response.content.decode("utf-8", "replace"))
+    except orjson.JSONDecodeError:
+        return None
 
 
 def is_safe(url: httpx.URL) -> bool:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import field, fields
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+OfferKind = TypeVar("OfferKind", bound="Checked")
+TroubleKind = TypeVar("TroubleKind", bound="Checked")
 
 
 def knob(default: Any, help: str, *choices: str, type: type | None = None) -> Any:
@@ -45,3 +49,14 @@ def flags(*kinds: type[Checked]) -> list[Knob]:
         for kind in kinds
         for each in fields(kind)  # type: ignore[arg-type]  # only dataclasses inherit
     ]
+
+
+def sorted_out(
+    chosen: Mapping[str, Any], offer: type[OfferKind], trouble: type[TroubleKind]
+) -> tuple[OfferKind, TroubleKind]:
+    """Values by knob name, as the two things they belong to. TypeError: no such knob; ValueError: no such choice."""
+    offers = {each.name for each in fields(offer)}  # type: ignore[arg-type]  # only dataclasses inherit
+    return (
+        offer(**{name: value for name, value in chosen.items() if name in offers}),
+        trouble(**{name: value for name, value in chosen.items() if name not in offers}),
+    )

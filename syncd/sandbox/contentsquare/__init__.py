@@ -1,4 +1,4 @@
-"""Contentsquare's Data Export API in a box. `Sandbox` runs it in a thread, `serve` until a signal.
+"""Contentsquare's Data Export API in a box. `Sandbox` runs it in a thread.
 
 What it does is documented or was observed (docs/vendors/contentsquare.md); what nobody knows is a knob in `trouble`.
 Besides the vendor's API there is `/_sandbox`: the truth about what is served, the log, and levers to pull meanwhile.
@@ -6,19 +6,18 @@ Besides the vendor's API there is `/_sandbox`: the truth about what is served, t
 
 from __future__ import annotations
 
-import signal
-import sys
-from collections.abc import Callable
-from datetime import UTC, datetime
-from threading import Event
 from typing import TYPE_CHECKING, Any, Self
 
-from syncd.sandbox.contentsquare.trouble import Offer, Trouble, knobs, sorted_out
+from syncd.sandbox.contentsquare.trouble import Offer, Trouble
+from syncd.sandbox.knobs import sorted_out
+from syncd.sandbox.serve import welcome
 
 if TYPE_CHECKING:
     from syncd.sandbox.contentsquare.account import Run
 
-__all__ = ["Offer", "Sandbox", "Trouble", "knobs", "serve"]
+__all__ = ["KNOBS", "Offer", "Sandbox", "Trouble"]
+
+KNOBS = Offer, Trouble
 
 
 class Sandbox:
@@ -28,7 +27,7 @@ class Sandbox:
         from syncd.sandbox.contentsquare.api import Api
         from syncd.sandbox.server import Server
 
-        offer, trouble = sorted_out(chosen)
+        offer, trouble = sorted_out(chosen, *KNOBS)
         self._api = Api(offer, trouble)
         self._server = Server(self._api, port)
 
@@ -109,34 +108,12 @@ class Sandbox:
         """Delete a run's files, seven days early. `run` is `<jobId>-<jobRunId>`."""
         self._api.expire_run(run)
 
-
-def serve(port: int = 0, show: Callable[[str], Any] = print, **chosen: Any) -> None:
-    """Serve until SIGTERM or SIGINT; `show` gets one block that says how to use it. Main thread only.
-
-    ValueError: a knob can't be so. OSError: the port is taken.
-    """
-    stop = Event()
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        with Sandbox(port=port, **chosen) as sandbox:
-            show(_welcome(sandbox))
-            sys.stdout.flush()
-            stop.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _welcome(sandbox: Sandbox) -> str:
-    section = "\n".join(
-        f"{name} = {value}" if isinstance(value, int) else f'{name} = "{value}"'
-        for name, value in sandbox.settings().items()
-    )
-    return (
-        f"Contentsquare in a box, until Ctrl-C ({datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC)\n\n"
-        f"token_url      {sandbox.token_url}\n"
-        f"client_id      {sandbox.client_id}\n"
-        f"client_secret  {sandbox.client_secret}\n"
-        f"truth          {sandbox.url}/_sandbox/truth\n\n"
-        f"In syncd.toml:\n\n[sources.sandbox]\n{section}\n"
-    )
+    def welcome(self) -> str:
+        """How to use it, in one block."""
+        addresses = {
+            "token_url": self.token_url,
+            "client_id": self.client_id,
+            "client_secret": self.client_secret,
+            "truth": f"{self.url}/_sandbox/truth",
+        }
+        return welcome("Contentsquare", addresses, self.settings())

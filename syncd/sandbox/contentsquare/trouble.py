@@ -1,16 +1,14 @@
 """What a vendor in a box offers, and every trouble it can make: one field is one knob, its default is peace.
 
-The command line's flags are derived from these fields (`knobs`), so a new knob is one line here.
+The command line's flags are derived from these fields, so a new knob is one line here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from syncd.sandbox.knobs import Checked, Knob, flags, knob
+from syncd.sandbox.knobs import Checked, knob
 
 WEEK_S = 7 * 86400.0
 
@@ -127,17 +125,3 @@ class Trouble(Checked):
     blank_lines: int = knob(0, "blank lines a part")
     no_header: bool = knob(False, "CSV has no header, as plain CSV of old")
     no_final_newline: bool = knob(False, "the last line has no newline")
-
-
-def knobs() -> list[Knob]:
-    """Every knob of `Offer` and `Trouble`, in order. A bool one is always off by default."""
-    return flags(Offer, Trouble)
-
-
-def sorted_out(chosen: Mapping[str, Any]) -> tuple[Offer, Trouble]:
-    """Values by knob name, as the two things they belong to. TypeError: no such knob; ValueError: no such choice."""
-    offers = {each.name for each in fields(Offer)}
-    return (
-        Offer(**{name: value for name, value in chosen.items() if name in offers}),
-        Trouble(**{name: value for name, value in chosen.items() if name not in offers}),
-    )

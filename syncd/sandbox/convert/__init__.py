@@ -1,4 +1,4 @@
-"""Convert's API v2 in a box. `Sandbox` runs it in a thread, `serve` until a signal.
+"""Convert's API v2 in a box. `Sandbox` runs it in a thread.
 
 What it does is documented or was observed (docs/vendors/convert.md); what nobody knows is a knob in `trouble`. Besides
 the vendor's API there is `/_sandbox`: what was asked, the mails it would have sent, and levers to pull meanwhile.
@@ -6,22 +6,15 @@ the vendor's API there is `/_sandbox`: what was asked, the mails it would have s
 
 from __future__ import annotations
 
-import signal
-import sys
-from collections.abc import Callable
-from datetime import UTC, datetime
-from threading import Event
 from typing import Any, Self
 
-from syncd.sandbox.convert.trouble import Offer, Trouble, sorted_out
-from syncd.sandbox.knobs import Knob, flags
+from syncd.sandbox.convert.trouble import Offer, Trouble
+from syncd.sandbox.knobs import sorted_out
+from syncd.sandbox.serve import welcome
 
-__all__ = ["Offer", "Sandbox", "Trouble", "knobs", "serve"]
+__all__ = ["KNOBS", "Offer", "Sandbox", "Trouble"]
 
-
-def knobs() -> list[Knob]:
-    """Every knob, in order."""
-    return flags(Offer, Trouble)
+KNOBS = Offer, Trouble
 
 
 class Sandbox:
@@ -31,7 +24,7 @@ class Sandbox:
         from syncd.sandbox.convert.api import Api
         from syncd.sandbox.server import Server
 
-        self.api = Api(*sorted_out(chosen))
+        self.api = Api(*sorted_out(chosen, *KNOBS))
         self._server = Server(self.api, port)
 
     def start(self) -> Self:
@@ -87,33 +80,11 @@ class Sandbox:
         """No link that was given out works any more; new ones do."""
         self.api.expire_links()
 
-
-def serve(port: int = 0, show: Callable[[str], Any] = print, **chosen: Any) -> None:
-    """Serve until SIGTERM or SIGINT; `show` gets one block that says how to use it. Main thread only.
-
-    ValueError: a knob can't be so. OSError: the port is taken.
-    """
-    stop = Event()
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        with Sandbox(port=port, **chosen) as sandbox:
-            show(_welcome(sandbox))
-            sys.stdout.flush()
-            stop.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _welcome(sandbox: Sandbox) -> str:
-    section = "\n".join(
-        f"{name} = {value}" if isinstance(value, int) else f'{name} = "{value}"'
-        for name, value in sandbox.settings().items()
-    )
-    return (
-        f"Convert in a box, until Ctrl-C ({datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC)\n\n"
-        f"base_url  {sandbox.settings()['base_url']}\n"
-        f"asked     {sandbox.url}/_sandbox/log\n"
-        f"mails     {sandbox.url}/_sandbox/mails\n\n"
-        f"In syncd.toml:\n\n[sources.sandbox]\n{section}\n"
-    )
+    def welcome(self) -> str:
+        """How to use it, in one block."""
+        addresses = {
+            "base_url": self.settings()["base_url"],
+            "asked": f"{self.url}/_sandbox/log",
+            "mails": f"{self.url}/_sandbox/mails",
+        }
+        return welcome("Convert", addresses, self.settings())

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 from syncd.sandbox.knobs import Checked, knob
 
@@ -80,12 +78,3 @@ class Trouble(Checked):
     live_equal: bool = knob(False, "several equal events within a second")
     history_shift: int = knob(0, "while the history is read for the first time, N records are added")
     null_requests: bool = knob(False, "request_id is null; else one request has several records")
-
-
-def sorted_out(chosen: Mapping[str, Any]) -> tuple[Offer, Trouble]:
-    """Values by knob name, as the two things they belong to. TypeError: no such knob; ValueError: no such choice."""
-    offers = {each.name for each in fields(Offer)}
-    return (
-        Offer(**{name: value for name, value in chosen.items() if name in offers}),
-        Trouble(**{name: value for name, value in chosen.items() if name not in offers}),
-    )

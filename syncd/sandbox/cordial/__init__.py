@@ -6,25 +6,19 @@ brings an SFTP server of its own, and delivers wherever a request says. Besides 
 
 from __future__ import annotations
 
-import signal
-import sys
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from threading import Event
 from typing import TYPE_CHECKING, Any, Self
 
-from syncd.sandbox.cordial.trouble import Offer, Trouble, sorted_out
-from syncd.sandbox.knobs import Knob, flags
+from syncd.sandbox.cordial.trouble import Offer, Trouble
+from syncd.sandbox.knobs import sorted_out
+from syncd.sandbox.serve import welcome
 
 if TYPE_CHECKING:
     from syncd.sandbox.cordial.zone import OwnZone
 
-__all__ = ["Offer", "Sandbox", "Trouble", "knobs", "serve"]
+__all__ = ["KNOBS", "Offer", "Sandbox", "Trouble"]
 
-
-def knobs() -> list[Knob]:
-    """Every knob, in order."""
-    return flags(Offer, Trouble)
+KNOBS = Offer, Trouble
 
 
 class Sandbox:
@@ -34,16 +28,18 @@ class Sandbox:
         from syncd.sandbox.cordial.api import Api
         from syncd.sandbox.server import Server
 
-        offer, trouble = sorted_out(chosen)
+        offer, trouble = sorted_out(chosen, *KNOBS)
         self.api = Api(offer, trouble)
         self.zone: OwnZone | None = None
         self._server = Server(self.api, port)
 
     def start(self) -> Self:
-        """Listen. OSError: the port is taken."""
+        """Listen. OSError: the port is taken; ValueError: a package for its zone is missing."""
         if not self.api.jobs.offer.no_zone:
-            from syncd.sandbox.cordial.zone import OwnZone
-
+            try:
+                from syncd.sandbox.cordial.zone import OwnZone
+            except ImportError as error:
+                raise ValueError(f"{error.name} isn't here: pip install 'syncd[sftp]', or --no-zone") from error
             self.zone = OwnZone(no_folders=self.api.jobs.offer.zone_no_folders)
             self.zone.start()
         self._server.start()
@@ -92,32 +88,8 @@ class Sandbox:
         """Turn some knobs while it runs; jobs under way keep theirs."""
         self.api.set_trouble(changed)
 
-
-def serve(port: int = 0, show: Callable[[str], Any] = print, **chosen: Any) -> None:
-    """Serve until SIGTERM or SIGINT; `show` gets one block that says how to use it. Main thread only.
-
-    ValueError: a knob can't be so, or a package for its zone is missing. OSError: the port is taken.
-    """
-    stop = Event()
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        with Sandbox(port=port, **chosen) as sandbox:
-            show(_welcome(sandbox))
-            sys.stdout.flush()
-            stop.wait()
-    except ImportError as error:
-        raise ValueError(f"{error.name} isn't here: pip install 'syncd[sftp]', or --no-zone") from error
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _welcome(sandbox: Sandbox) -> str:
-    section = "\n".join(f'{name} = "{value}"' for name, value in sandbox.settings().items())
-    start = datetime.now(UTC) - timedelta(days=3)
-    return (
-        f"Cordial in a box, until Ctrl-C ({datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC)\n\n"
-        f"truth  {sandbox.url}/_sandbox/truth\n\n"
-        f"In syncd.toml:\n\n[sources.sandbox]\n{section}\n"
-        f'job_poll = "1s"\n\n[sources.sandbox.exports.activities]\nstart = "{start:%Y-%m-%d}"\n'
-    )
+    def welcome(self) -> str:
+        """How to use it, in one block."""
+        start = datetime.now(UTC) - timedelta(days=3)
+        exports = f'job_poll = "1s"\n\n[sources.sandbox.exports.activities]\nstart = "{start:%Y-%m-%d}"\n'
+        return welcome("Cordial", {"truth": f"{self.url}/_sandbox/truth"}, self.settings(), exports)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 from syncd.sandbox.knobs import Checked, knob
 
@@ -82,12 +80,3 @@ class Trouble(Checked):
     header: str = knob("each", "CSV: which files have a header", "each", "first", "none")
     bom: bool = knob(False, "CSV begins with a byte order mark")
     crlf: bool = knob(False, "CSV lines end in a carriage return and a newline")
-
-
-def sorted_out(chosen: Mapping[str, Any]) -> tuple[Offer, Trouble]:
-    """Values by knob name, as the two things they belong to. TypeError: no such knob; ValueError: no such choice."""
-    offers = {each.name for each in fields(Offer)}
-    return (
-        Offer(**{name: value for name, value in chosen.items() if name in offers}),
-        Trouble(**{name: value for name, value in chosen.items() if name not in offers}),
-    )

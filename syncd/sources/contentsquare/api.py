@@ -18,7 +18,7 @@ from urllib.parse import quote
 import httpx
 
 from syncd.errors import BadRun, ConfigError, SyncdError, TryAgain
-from syncd.fetch.http import broken, pause_asked, says_busy
+from syncd.fetch.http import broken, json_of, pause_asked, says_busy
 from syncd.sources.contentsquare.answers import (
     CustomVar,
     DynamicVarKey,
@@ -30,7 +30,7 @@ from syncd.sources.contentsquare.answers import (
     mappings,
     name_of,
 )
-from syncd.sources.contentsquare.login import Login, Token, address_of, json_of, said_by
+from syncd.sources.contentsquare.login import Login, Token, address_of, said_by
 from syncd.sources.contentsquare.paging import DEFAULT_PAGE, LIMIT, Paging, Walk
 
 T = TypeVar("T")

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-import orjson
 from pydantic import SecretStr
 
 from syncd.errors import ConfigError, SyncdError, TryAgain
-from syncd.fetch.http import broken, is_safe, pause_asked, plain, says_busy
+from syncd.fetch.http import broken, is_safe, json_of, pause_asked, plain, says_busy
 
 LIFE_S = 3600.0  # of a token (documented), where the answer doesn't say
 LONGEST_LIFE_S = 86400.0
@@ -141,14 +140,6 @@ class Login:
 def address_of(url: str) -> str:
     """Host and port, where one is named."""
     return httpx.URL(url).netloc.decode("ascii")
-
-
-def json_of(response: httpx.Response) -> Any:
-    """The JSON of an answer; None when it is none."""
-    try:
-        return orjson.loads(response.content.decode("utf-8", "replace"))
-    except orjson.JSONDecodeError:
-        return None
 
 
 def said_by(answer: object) -> str:

@@ -17,12 +17,13 @@ import httpx
 from pydantic import SecretStr
 
 from syncd.errors import ConfigError, SyncdError
+from syncd.fetch.http import json_of
 from syncd.model import Finding
 from syncd.sources.contentsquare.answers import Export, FinishedRun, instant, mappings
 from syncd.sources.contentsquare.api import FINISHED, safe, zulu
 from syncd.sources.contentsquare.dictionary import SCOPES, declared
 from syncd.sources.contentsquare.files import file_findings
-from syncd.sources.contentsquare.login import json_of, said_by
+from syncd.sources.contentsquare.login import said_by
 from syncd.sources.contentsquare.reading import FILES_LIVE, format_of, scope_of
 from syncd.sources.contentsquare.shapes import counted, told, word
 from syncd.sources.contentsquare.wire import Answer, Wire

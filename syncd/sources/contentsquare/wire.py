@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 
 from syncd.errors import ConfigError, TryAgain
-from syncd.fetch.http import broken, is_safe, pause_asked, says_busy
+from syncd.fetch.http import broken, is_safe, json_of, pause_asked, says_busy
 from syncd.sources.contentsquare.answers import Json, mappings
 from syncd.sources.contentsquare.api import is_unauthorized
-from syncd.sources.contentsquare.login import Login, json_of, said_by
+from syncd.sources.contentsquare.login import Login, said_by
 
 TRIES = 6
 LONGEST_PAUSE_S = 30.0

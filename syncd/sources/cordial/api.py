@@ -20,7 +20,7 @@ import orjson
 from pydantic import SecretStr
 
 from syncd.errors import BadRun, ConfigError, SyncdError, TryAgain
-from syncd.fetch.http import LONGEST_PAUSE_S, broken, pause_asked, plain
+from syncd.fetch.http import LONGEST_PAUSE_S, broken, json_of, pause_asked, plain
 
 PAGE = 25  # rows: more is refused with some options (documented)
 PAGES = 60
@@ -216,14 +216,6 @@ def is_encoded(key: str) -> bool:
         return base64.b64decode(key, validate=True).decode().endswith(":")
     except (binascii.Error, UnicodeDecodeError, ValueError):
         return False
-
-
-def json_of(response: httpx.Response) -> Any:
-    """The JSON of an answer; None when it is none."""
-    try:
-        return orjson.loads(response.content.decode("utf-8", "replace"))
-    except orjson.JSONDecodeError:
-        return None
 
 
 def said_by(answer: object) -> str:
