@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
-
-import orjson
 
 from syncd import show
 from syncd.assemble import build_source
@@ -28,20 +27,18 @@ def report(settings: Settings, name: str, *, provoke: bool) -> dict[str, Any]:
         raise ConfigError(f"there is no source {name}", hint=f"sources: {known}")
     source = build_source(name, section)
     if not isinstance(source, SettlesUnknowns):
-        raise ConfigError(f"{name}: sources of kind {section.kind} can't be probed yet", hint="see syncd check instead")
+        raise ConfigError(f"{name}: sources of kind {section.kind} can't be probed", hint="see syncd check instead")
     at = datetime.now(UTC).replace(microsecond=0)
     findings = [
-        {"unknown": one.unknown, "answer": one.answer or None, "seen": one.seen or None}
+        {key: cover(text, settings) or None for key, text in asdict(one).items()}
         for one in source.probe(provoke=provoke)
     ]
-    found = {"syncd": version("syncd"), "kind": section.kind, "at": at, "provoked": provoke, "findings": findings}
-    covered: dict[str, Any] = orjson.loads(cover(show.jsoned(found).decode(), settings))
-    return covered
+    return {"syncd": version("syncd"), "kind": section.kind, "at": at, "provoked": provoke, "findings": findings}
 
 
 def as_text(found: dict[str, Any]) -> None:
     """The same for people."""
-    sys.stdout.write(f"{found['kind']}, by syncd {found['syncd']} at {found['at']}\n")
+    sys.stdout.write(f"{found['kind']}, by syncd {found['syncd']} at {found['at']:%Y-%m-%d %H:%M} UTC\n")
     rows = [(one["unknown"], one["answer"] or "not settled", one["seen"] or "") for one in found["findings"]]
     show.as_table(("unknown", "here", "seen"), rows)
     sys.stdout.write(f"{CLOSING}\n")

@@ -56,7 +56,7 @@ def plain(value: Any) -> Any:
 
 def cover(text: str, settings: Settings) -> str:
     """`text` without any secret of the settings, any identifier of an account, any query of a URL."""
-    for secret in sorted(set(told_to_us(settings)), key=len, reverse=True):
+    for secret in sorted(filter(None, set(told_to_us(settings))), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     return scrub(text)
 

@@ -42,6 +42,7 @@ class Vendor:
         self.runs: list[Export] = []
         self.url = ""
         self.asked: list[str] = []
+        self.methods: set[str] = set()
 
     def settings(self) -> dict[str, Any]:
         return dict(kind="contentsquare", client_id="id", client_secret="hush", token_url=f"{self.url}/v1/oauth/token")
@@ -103,6 +104,7 @@ def serving(vendor: Vendor) -> Iterator[Vendor]:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             path = self.path.partition("?")[0]
             vendor.asked.append(path)
+            vendor.methods.add(self.command)
             status, body = vendor.answer(path)
             try:
                 self.send_response(status)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from syncd.bundle import free_text
+from tests.convert_vendor import running as convert
 from tests.home import Home
 from tests.plain_vendor import Export, Vendor, serving
 from tests.sandbox_fixture import running
@@ -130,3 +131,12 @@ def test_a_broken_home_still_makes_one(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_free_text_keeps_our_words_only(text: str, kept: str) -> None:
     assert free_text(text) == kept
+
+
+def test_a_key_that_is_not_set_hides_nothing(tmp_path: Path) -> None:
+    """Convert's sections have keys of two kinds, and one of them is empty."""
+    with convert() as vendor:
+        pieces = unpacked(Home(tmp_path, {"ab": vendor.settings()}))
+    assert json.loads(pieces["configuration.json"])["sources"]["ab"]["kind"] == "convert"
+    assert pieces["check.txt"].endswith("checked\n")
+    assert vendor.api.guard.secret not in "".join(pieces.values())

@@ -13,6 +13,7 @@ from syncd.sandbox.contentsquare import Sandbox
 from syncd.sources.contentsquare import Contentsquare
 from tests.home import Home
 from tests.plain_vendor import Vendor, serving
+from tests.probe_page import unsaid
 from tests.sandbox_fixture import running
 
 PLANTED = "planted-9f2c"
@@ -194,3 +195,8 @@ def test_the_report_is_json_for_machines(tmp_path: Path) -> None:
     answers = {one["unknown"]: one for one in told["findings"]}
     assert answers["page base"]["answer"] == "1"
     assert answers["hourly periods last"]["answer"] is None, "not settled here"
+
+
+def test_each_line_that_the_page_names_is_said() -> None:
+    with running(**CALM, empty_runs=1, expired_runs=1) as vendor:
+        assert unsaid("contentsquare", found(vendor, provoke=True)) == []

@@ -55,7 +55,7 @@ CREATE SCHEMA {OPEN};
 CREATE TABLE {OPEN}.runs ({spelled(RUNS)});
 CREATE TABLE {OPEN}.parts ({spelled(PARTS)});
 CREATE TABLE {OPEN}.files ({spelled(FILES)}, layout VARCHAR, dated BOOLEAN, chunk BIGINT, loaded_at TIMESTAMP,
-    live BOOLEAN, packed BOOLEAN, settled VARCHAR);
+    live BOOLEAN, packed BOOLEAN);
 CREATE TABLE {OPEN}.dead (path VARCHAR, source VARCHAR, run VARCHAR, keep BOOLEAN);
 CREATE TABLE {OPEN}.rejects (path VARCHAR, source VARCHAR, run VARCHAR);
 CREATE TABLE {OPEN}.deliveries (source VARCHAR, scope VARCHAR, job VARCHAR);

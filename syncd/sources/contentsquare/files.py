@@ -10,13 +10,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
+from syncd.fetch.seen import counted, store_of, told, word
+from syncd.fetch.shapes import MOST_LINES, Packed, Shapes, unpacked
 from syncd.model import Finding
 from syncd.sources.contentsquare.answers import FinishedRun, RunFile, instant, mappings
 from syncd.sources.contentsquare.dictionary import declared
-from syncd.sources.contentsquare.shapes import MOST_LINES, Packed, Shapes, counted, told, unpacked, word
 from syncd.sources.contentsquare.wire import Wire
 
-STORES = ("amazonaws.com", "cloudfront.net", "googleapis.com", "windows.net", "contentsquare.com", "contentsquare.net")
 MOST = 4 << 20  # bytes of a file that are read
 
 
@@ -57,10 +57,9 @@ def of_links(run: FinishedRun, file: RunFile) -> Iterator[Finding]:
 
 def of_store(wire: Wire, file: RunFile, headers: httpx.Headers) -> Iterator[Finding]:
     host = urlsplit(file.url).hostname or ""
-    store = next((store for store in STORES if host.endswith(f".{store}")), "another one")
     yield Finding(
         "the files' host",
-        store,
+        store_of(host, "contentsquare.com", "contentsquare.net"),
         f"server: {word(headers['server'].split('/')[0]) if 'server' in headers else 'not told'}",
     )
     tag = headers.get("etag", "")

@@ -1,4 +1,4 @@
-"""What an account settles of the vendor notes' unknowns (docs/vendors/contentsquare.md, section 10): the API's part.
+"""What an account settles of the vendor notes' unknowns (docs/vendors/contentsquare.md): the API's part.
 
 Every answer is measured now, from what the vendor sends. Nothing is written there or here, and what is said is made of
 counts, forms, durations and the vendor's own words, so it can be shared.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,8 +16,20 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from syncd.errors import ConfigError, SyncdError
 from syncd.fetch.http import json_of
+from syncd.fetch.seen import (
+    MANY,
+    Keys,
+    by_chapters,
+    counted,
+    json_kind,
+    of_manners,
+    of_pages,
+    refusals,
+    tally,
+    told,
+    word,
+)
 from syncd.model import Finding
 from syncd.sources.contentsquare.answers import Export, FinishedRun, instant, mappings
 from syncd.sources.contentsquare.api import FINISHED, safe, zulu
@@ -25,13 +37,10 @@ from syncd.sources.contentsquare.dictionary import SCOPES, declared
 from syncd.sources.contentsquare.files import file_findings
 from syncd.sources.contentsquare.login import said_by
 from syncd.sources.contentsquare.reading import FILES_LIVE, format_of, scope_of
-from syncd.sources.contentsquare.shapes import counted, told, word
-from syncd.sources.contentsquare.wire import Answer, Wire
+from syncd.sources.contentsquare.wire import Told, Wire
 
 LIMIT = 100
 MOST_PAGES = 20  # of finished runs that are looked at
-FAR = 1_000_000  # a page that no list has
-TOO_MANY = 12  # requests at once, where 10 are allowed (documented)
 # what the vendor's pages name (April 2026); other keys are news
 KEYS = {
     "the token answer": {"access_token", "expires_in", "endpoint", "scope", "project_id", "token_type"},
@@ -66,32 +75,24 @@ class Probe:
 
     def __init__(self, wire: Wire, wanted: frozenset[str] | None) -> None:
         self._wire, self._wanted = wire, wanted
-        self._keys: dict[str, Counter[str]] = {}
+        self._keys = Keys(KEYS, KEYS["every answer"])
         self._jobs: list[Mapping[str, Any]] = []
         self._runs: list[FinishedRun] = []
         self._rows: list[Mapping[str, Any]] = []
 
     def findings(self, *, provoke: bool) -> Iterator[Finding]:
         """Everything, in the order of the vendor notes; a chapter that breaks off says so and holds up no other."""
-        chapters: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
-            ("token", self._token),
-            ("lists", self._lists),
-            ("jobs", self._job_answers),
-            ("runs", self._run_answers),
-            ("fields", self._fields),
-            ("files", self._files),
-            ("provoked", self._provoked) if provoke else ("", lambda: iter(())),
-            ("limits", self._limits),
-        ]
-        for name, chapter in chapters:
-            try:
-                yield from chapter()
-            except ConfigError:
-                if name == "token":
-                    raise
-                yield Finding(name, "", "refused to these credentials")
-            except SyncdError as error:
-                yield Finding(name, "", f"broke off: {self._wire.login.clean(str(error))}")
+        chapters = {
+            "token": self._token,
+            "lists": self._lists,
+            "jobs": self._job_answers,
+            "runs": self._run_answers,
+            "fields": self._fields,
+            "files": self._files,
+            **({"provoked": self._provoked} if provoke else {}),
+            "limits": self._limits,
+        }
+        return by_chapters(chapters, self._wire.answers)
 
     # ---- token
 
@@ -100,7 +101,7 @@ class Probe:
         response = self._wire.login.request()
         answer = json_of(response)
         answer = answer if isinstance(answer, Mapping) else {}
-        self._note("the token answer", [answer])
+        self._keys.note("the token answer", [answer])
         yield Finding("token life", f"{answer['expires_in']} s" if "expires_in" in answer else "not told")
         yield Finding("base URL", base_url(answer.get("endpoint"), response.url))
 
@@ -129,44 +130,31 @@ class Probe:
         self._runs = [FinishedRun.read(row) for row in {key_of(row): row for row in self._rows}.values()]
 
     def _paging(self, path: str, rows: list[Mapping[str, Any]]) -> Generator[Finding, None, int]:
-        """Page base and the page past the end; returns the base, 1 where it isn't settled."""
-        keys = [key_of(row) for row in rows]
-        pages = {number: self._rows_or_none(path, limit=1, page=number) for number in (0, 1, FAR)}
-        seen = {number: [key_of(row) for row in found or ()] for number, found in pages.items()}
-        base = None
-        if len(keys) > 1:
-            base = 1 if seen[1] == keys[:1] else 0 if seen[1] == keys[1:2] else None
-        on = f"pages of one row of {path}"
-        yield Finding(
-            "page base", "" if base is None else str(base), on if len(keys) > 1 else f"{path} has too few rows"
-        )
-        if base == 1:
-            zero = "an error" if pages[0] is None else "the first page again" if seen[0] == keys[:1] else "another page"
-            yield Finding("page 0", zero, on)
-        if keys:
-            past = "an error" if pages[FAR] is None else "a page with rows" if seen[FAR] else "an empty page"
-            status = self._wire.answers[-1].status
-            yield Finding("a page past the end", f"{past} (HTTP {status})", on)
-        return 1 if base is None else base
+        def page(number: int) -> list[tuple[str, str]] | None:
+            found = self._rows_or_none(path, limit=1, page=number)
+            return None if found is None else [key_of(row) for row in found]
+
+        return of_pages(path, [key_of(row) for row in rows], page, self._wire.answers)
 
     # ---- jobs and runs
 
     def _job_answers(self) -> Iterator[Finding]:
         jobs = [Export.read(row) for row in self._jobs]
         fields = [one for row in self._jobs for one in mappings(row.get("fields"))]
-        self._note("a job", self._jobs)
+        self._keys.note("a job", self._jobs)
         yield Finding(
             "jobs", str(len(jobs)), counted(Counter(f"{word(job.frequency)} {word(job.scope)}" for job in jobs))
         )
         for unknown, words in {
             "format words": (word(row.get("format")) for row in self._jobs),
             "job states": (word(job.state) for job in jobs),
-            "frequency comes as": (kind(row.get("frequency")) for row in self._jobs),
-            "dates of a job": (kind(row.get(key)) for row in self._jobs for key in ("nextFrom", "lastRunTime")),
-            "a job's filters": (f"{word(key)}: {kind(value)}" for row in self._jobs for key, value in filters(row)),
+            "frequency comes as": (json_kind(row.get("frequency")) for row in self._jobs),
+            "dates of a job": (json_kind(row.get(key)) for row in self._jobs for key in ("nextFrom", "lastRunTime")),
+            "a job's filters": (
+                f"{word(key)}: {json_kind(value)}" for row in self._jobs for key, value in filters(row)
+            ),
         }.items():
-            counts = Counter(words)
-            yield Finding(unknown, told(counts), counted(counts))
+            yield tally(unknown, words)
         variables = [one for one in fields if one.get("fieldName") in ("custom_var", "dynamic_var")]
         keys = sorted({word(key) for one in variables for key in one if key not in ("fieldName", "aliasName")})
         bare = sum(not one.get("aliasName") for one in variables)
@@ -177,9 +165,8 @@ class Probe:
 
     def _run_answers(self) -> Iterator[Finding]:
         runs, now = self._runs, datetime.now(UTC)
-        self._note("a finished run", self._rows)
-        ends = Counter(end_of(run) for run in runs if run.end)
-        yield Finding("a period ends", told(ends), counted(ends))
+        self._keys.note("a finished run", self._rows)
+        yield tally("a period ends", (end_of(run) for run in runs if run.end))
         for frequency in ("hourly", "daily", "once"):
             mine = [run for run in runs if run.frequency == frequency and run.start and run.end]
             yield Finding(f"{frequency} periods last", told(Counter(map(length_of, mine))), f"{len(mine)} runs")
@@ -205,11 +192,11 @@ class Probe:
             return
         path, name = f"exports/{safe(jobs[0][0])}/runs", "exports/…/runs"
         rows = self._get(path, name, limit=LIMIT).rows
-        self._note("a run", rows)
+        self._keys.note("a run", rows)
         states = Counter(word(row.get("state")) for row in rows)
         yield Finding("run states", told(states), counted(states))
-        rates = Counter(f"{row.get('completionRate')}"[:6] for row in rows if row.get("state") == "SUCCESS")
-        yield Finding("completionRate of a finished run", told(rates), counted(rates))
+        rates = (f"{row.get('completionRate')}"[:6] for row in rows if row.get("state") == "SUCCESS")
+        yield tally("completionRate of a finished run", rates)
         failed = self._rows_or_none(path, name, limit=LIMIT, state="FAILURE")
         obeyed = failed is not None and {str(row.get("state")) for row in failed} <= {"FAILURE"}
         settled = len(states) > 1 or (rows and not failed)
@@ -225,7 +212,7 @@ class Probe:
     def _fields(self) -> Iterator[Finding]:
         for scope in SCOPES:
             rows = self._rows_or_none("exportable-fields", scope=scope) or []
-            self._note("an exportable field", rows)
+            self._keys.note("an exportable field", rows)
             known = {column.name for column in declared(scope).columns}
             names = sorted({word(row.get("name")) for row in rows} - known)
             seen = f"new to syncd: {', '.join(names)}" if names else "all known to syncd"
@@ -249,8 +236,8 @@ class Probe:
             chosen[scope_of(run.scope), format_of(run.format)] = run
         for (scope, form), run in sorted(chosen.items()):
             detail = self._detail(run)
-            self._note("a run", [detail])
-            self._note("a file", mappings(detail.get("files")))
+            self._keys.note("a run", [detail])
+            self._keys.note("a file", mappings(detail.get("files")))
             where = f" ({word(scope)}, {word(form)})"
             for one in file_findings(self._wire, run, detail, self._detail(run), scope, form):
                 yield Finding(one.unknown + where, one.answer, one.seen)
@@ -262,7 +249,9 @@ class Probe:
             yield from self._expired(expired[0])
         if empty := [run for run in self._runs if run.files == 0]:
             files = self._detail(empty[0]).get("files")
-            yield Finding("an empty run's files", f"{len(files)} files" if isinstance(files, list) else kind(files))
+            yield Finding(
+                "an empty run's files", f"{len(files)} files" if isinstance(files, list) else json_kind(files)
+            )
 
     def _expired(self, run: FinishedRun) -> Iterator[Finding]:
         detail = self._detail(run)
@@ -279,10 +268,10 @@ class Probe:
     # ---- limits, and what is only seen when it is provoked
 
     def _provoked(self) -> Iterator[Finding]:
-        with ThreadPoolExecutor(TOO_MANY) as many:
-            answers = list(many.map(lambda _: self._wire.unbounded("exports", limit=1), range(TOO_MANY)))
+        with ThreadPoolExecutor(MANY) as many:
+            answers = list(many.map(lambda _: self._wire.unbounded("exports", limit=1), range(MANY)))
         refused = [one for one in answers if not one.is_ok]
-        yield Finding(f"{TOO_MANY} requests at once", refusals(refused) or "all answered", f"{len(refused)} refused")
+        yield Finding(f"{MANY} requests at once", refusals(refused, code) or "all answered", f"{len(refused)} refused")
         response = self._wire.login.request(SecretStr("wrong"))
         said = json_of(response)
         keys = ", ".join(sorted(map(word, said))) if isinstance(said, Mapping) else "no JSON"
@@ -290,42 +279,20 @@ class Probe:
 
     def _limits(self) -> Iterator[Finding]:
         answers = self._wire.answers
-        refused = [one for one in answers if one.is_busy]
-        yield Finding("refusals seen", refusals(refused) or "none", f"in {len(answers)} requests")
-        names = {name.lower() for one in answers for name in one.headers}
-        limits = sorted(word(name) for name in names if "limit" in name or "quota" in name)
-        yield Finding("headers that speak of limits", ", ".join(limits) or "none")
-        packed = Counter(word(one.headers.get("content-encoding", "plain")) for one in answers)
-        yield Finding("API answers come", told(packed), counted(packed))
-        for one in sorted({one.kind for one in answers}):
-            times = sorted(answer.seconds for answer in answers if answer.kind == one)
-            yield Finding(
-                f"{one} answers within",
-                f"{statistics.median(times):.2f} s, at most {times[-1]:.2f} s",
-                f"{len(times)} requests",
-            )
-        for about, keys in self._keys.items():
-            news = sorted({word(key) for key in keys.keys() - KEYS[about]})
-            lacking = sorted(KEYS[about] - keys.keys() - KEYS["every answer"])
-            seen = f"documented but absent: {', '.join(lacking)}" if lacking else ""
-            yield Finding(f"keys of {about}, beyond the documented", ", ".join(news) or "none", seen)
+        yield from of_manners(answers, [one for one in answers if one.is_busy], code)
+        yield from self._keys.findings()
 
     # ---- asking
 
-    def _get(self, path: str, kind: str = "", **params: Any) -> Answer:
+    def _get(self, path: str, kind: str = "", **params: Any) -> Told:
         answer = self._wire.get(path, kind, **params)
-        self._note("every answer", mappings([answer.body]))
+        self._keys.note("every answer", mappings([answer.body]))
         return answer
 
     def _rows_or_none(self, path: str, kind: str = "", **params: Any) -> list[Mapping[str, Any]] | None:
         """The rows; None: refused."""
         answer = self._get(path, kind, **params)
         return answer.rows if answer.is_ok else None
-
-    def _note(self, about: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        counts = self._keys.setdefault(about, Counter())
-        for row in rows:
-            counts.update(row.keys())
 
 
 def base_url(endpoint: object, token_url: httpx.URL) -> str:
@@ -339,12 +306,6 @@ def base_url(endpoint: object, token_url: httpx.URL) -> str:
 
 def key_of(row: Mapping[str, Any]) -> tuple[str, str]:
     return str(row.get("jobId")), str(row.get("jobRunId", ""))
-
-
-def kind(value: object) -> str:
-    """What JSON has there."""
-    names = {dict: "object", list: "list", str: "text", bool: "boolean", int: "number", float: "number"}
-    return "null" if value is None else names.get(type(value), "?")
 
 
 def filters(row: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
@@ -364,15 +325,6 @@ def length_of(run: FinishedRun) -> str:
     return f"{round((run.end - run.start).total_seconds() / 3600, 1):g} h"
 
 
-def refusals(answers: Iterable[Answer]) -> str:
-    """Status, the vendor's code, and whether a pause is named."""
-    forms = Counter(
-        f"HTTP {one.status} {said_by(one.body).split(' ')[0]}, "
-        + (
-            "Retry-After " + ("in seconds" if one.headers["retry-after"].isdecimal() else "as a date or fraction")
-            if "retry-after" in one.headers
-            else "without Retry-After"
-        )
-        for one in answers
-    )
-    return counted(forms)
+def code(body: object) -> str:
+    """The vendor's word for a refusal."""
+    return said_by(body).split(" ")[0]

@@ -5,30 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from syncd.errors import ConfigError, TryAgain
 from syncd.fetch.http import broken, is_safe, json_of, pause_asked, says_busy
+from syncd.fetch.seen import LONGEST_PAUSE_S, TRIES, Answer
 from syncd.sources.contentsquare.answers import Json, mappings
 from syncd.sources.contentsquare.api import is_unauthorized
 from syncd.sources.contentsquare.login import Login, said_by
 
-TRIES = 6
-LONGEST_PAUSE_S = 30.0
 
-
-@dataclass(frozen=True)
-class Answer:
-    """What came back from the API."""
-
-    kind: str  # the endpoint, without any id
-    status: int
-    headers: Mapping[str, str]
-    body: Any  # of the JSON; None when it is none
-    seconds: float
+class Told(Answer):
+    """An answer in this vendor's envelope."""
 
     @property
     def rows(self) -> list[Json]:
@@ -56,10 +46,10 @@ class Wire:
 
     def __init__(self, client: httpx.Client, login: Login, slots: threading.Semaphore) -> None:
         self._client, self.login, self._slots = client, login, slots
-        self.answers: list[Answer] = []
+        self.answers: list[Told] = []
         self.files: list[tuple[int, float]] = []  # status, seconds to the headers
 
-    def get(self, path: str, kind: str = "", **params: Any) -> Answer:
+    def get(self, path: str, kind: str = "", **params: Any) -> Told:
         """The answer, asked for again while the vendor is busy. TryAgain: it stays so; ConfigError: it refuses us."""
         for _ in range(TRIES):
             answer = self.ask(path, kind or path, **params)
@@ -73,12 +63,12 @@ class Wire:
             raise ConfigError(f"{kind or path} answers HTTP {answer.status} to a new token", hint="syncd check")
         raise TryAgain(f"{kind or path} answers HTTP {answer.status} again and again", hint="try it later")
 
-    def ask(self, path: str, kind: str, **params: Any) -> Answer:
+    def ask(self, path: str, kind: str, **params: Any) -> Told:
         """One request, one answer."""
         with self._slots:
             return self.unbounded(path, kind, **params)
 
-    def unbounded(self, path: str, kind: str = "", **params: Any) -> Answer:
+    def unbounded(self, path: str, kind: str = "", **params: Any) -> Told:
         """The same, however many are under way."""
         token = self.login.token()
         headers = {"Authorization": f"Bearer {token.bearer}", "Accept": "application/json"}
@@ -87,9 +77,7 @@ class Wire:
             response = self._client.get(f"{token.base_url}/v1/{path}", headers=headers, params=params)
         except httpx.RequestError as error:
             raise broken(httpx.URL(token.base_url).host, error) from None
-        answer = Answer(
-            kind or path, response.status_code, response.headers, json_of(response), time.monotonic() - began
-        )
+        answer = Told(kind or path, response.status_code, response.headers, json_of(response), time.monotonic() - began)
         self.answers.append(answer)
         return answer
 

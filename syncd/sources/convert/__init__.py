@@ -19,7 +19,8 @@ import structlog
 from pydantic import SecretStr
 
 from syncd.fetch.http import Client
-from syncd.model import Body, ExportRequest, Job, Part, Run, Scope
+from syncd.fetch.seen import Witness
+from syncd.model import Body, ExportRequest, Finding, Job, Part, Run, Scope
 from syncd.sources.convert import raw
 from syncd.sources.convert.api import Api
 from syncd.sources.convert.dictionary import declared
@@ -223,14 +224,32 @@ class Convert:
     def _new_listing(self) -> Listing:
         return Listing(self._api, self._account, self._made_of["projects"], self._memory)
 
+    def probe(self, *, provoke: bool) -> Iterator[Finding]:
+        """As promised by SettlesUnknowns; raw data is never asked for."""
+        from syncd.sources.convert.probe import Probe, kind_of
+
+        witness = Witness(self.name, kind_of, **self._wire)
+        api, stranger = self._api_over(witness, self._proof()), self._api_over(witness, self._proof("wrong"))
+        probe = Probe(api, stranger, witness, self._made_of["base_url"], self._proof(), self._account)
+        return probe.findings(provoke=provoke, exports="report_export" in self._every)
+
     @cached_property
     def _api(self) -> Api:
+        return self._api_over(Client(self.name, **self._wire), self._proof())
+
+    def _api_over(self, client: Client, proof: Proof) -> Api:
+        made = self._made_of
+        return Api(client, self.name, made["base_url"], proof, Pace(made["spacing"].total_seconds()))
+
+    def _proof(self, other: str = "") -> Proof:
+        """What proves who we are; with another secret than ours."""
         made: Mapping[str, Any] = self._made_of
         secret = made["secret"].get_secret_value() if isinstance(made["secret"], SecretStr) else made["secret"]
-        proof: Proof = (Bearer if made["auth"] == "bearer" else Signing)(made["application_id"], secret)
-        client = Client(self.name, transport=made["transport"], timeout=made["timeout"])
-        pace = Pace(made["spacing"].total_seconds())
-        return Api(client, self.name, made["base_url"], proof, pace)
+        return (Bearer if made["auth"] == "bearer" else Signing)(made["application_id"], other or secret)
+
+    @property
+    def _wire(self) -> dict[str, Any]:
+        return {"transport": self._made_of["transport"], "timeout": self._made_of["timeout"]}
 
 
 def utc_now() -> datetime:

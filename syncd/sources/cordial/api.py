@@ -88,7 +88,11 @@ class Api:
 
     def greet(self) -> None:
         """One cheap request: does the account know us?"""
-        self._send("GET", "jobs", params={"per_page": 1})
+        self.look("jobs", per_page=1)
+
+    def look(self, path: str, **params: Any) -> Any:
+        """The JSON that a GET answers with, as it is. Refused."""
+        return self._send("GET", path, params=params)
 
     def ask(self, endpoint: str, body: Mapping[str, Any]) -> str:
         """The id of the job that this POST made. Refused, Unanswered. A repetition makes a second job."""
@@ -131,7 +135,7 @@ class Api:
         """The rows of a page. A filter that is refused is dropped for good: it only spares work."""
         while True:
             try:
-                rows = self._send("GET", "jobs", params=params | {"per_page": str(PAGE)})
+                rows = self.look("jobs", **params, per_page=str(PAGE))
             except Refused as error:
                 if "page" in params:
                     return []  # behind the last one

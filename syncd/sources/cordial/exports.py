@@ -132,10 +132,16 @@ def name_in(stem: str, text: str) -> str:
     return match[0] if match else ""
 
 
+def ours_in(prefix: str, name: str) -> str:
+    """The name of ours that a name begins with, whatever the vendor put behind it; "" for a name that isn't ours."""
+    match = re.match(rf"{re.escape(prefix)}-\d{{8}}T\d{{4}}-\d+-[0-9a-f]{{8}}-{MARK}", name)
+    return match[0] if match else ""
+
+
 def start_in(prefix: str, name: str) -> datetime | None:
     """The window's start that a name of ours tells; None for a name that isn't ours."""
-    match = re.match(rf"{re.escape(prefix)}-(\d{{8}}T\d{{4}})-\d+-[0-9a-f]{{8}}-{MARK}", name)
-    return datetime.strptime(match[1], "%Y%m%dT%H%M").replace(tzinfo=UTC) if match else None
+    told = ours_in(prefix, name).removeprefix(f"{prefix}-")[:13]
+    return datetime.strptime(told, "%Y%m%dT%H%M").replace(tzinfo=UTC) if told else None
 
 
 def compact(moment: datetime) -> str:

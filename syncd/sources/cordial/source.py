@@ -21,7 +21,8 @@ from pydantic import SecretStr
 
 from syncd.errors import BadRun, ConfigError, HandOver, StartOver, TryAgain
 from syncd.fetch.http import Client
-from syncd.model import NEVER, Body, ExportRequest, Job, Part, Run, Scope
+from syncd.fetch.seen import Witness
+from syncd.model import NEVER, Body, ExportRequest, Finding, Job, Part, Run, Scope
 from syncd.sources.cordial import api as jobs_api
 from syncd.sources.cordial import pickup
 from syncd.sources.cordial.api import Api, Refused, Unanswered
@@ -92,9 +93,22 @@ class Cordial:
     @cached_property
     def api(self) -> Api:
         """The typed client; connects on first use."""
-        made = self._made_of
-        client = Client(self.name, transport=made["transport"], timeout=made["timeout"])
-        return Api(client, self.name, made["base_url"], made["api_key"], self._zone.secrets, self._slots)
+        return self._api_over(Client(self.name, **self._wire), self._made_of["api_key"])
+
+    def _api_over(self, client: Client, key: SecretStr) -> Api:
+        return Api(client, self.name, self._made_of["base_url"], key, self._zone.secrets, self._slots)
+
+    @property
+    def _wire(self) -> dict[str, Any]:
+        return {"transport": self._made_of["transport"], "timeout": self._made_of["timeout"]}
+
+    def probe(self, *, provoke: bool) -> Iterator[Finding]:
+        """As promised by SettlesUnknowns; asks for no export."""
+        from syncd.sources.cordial.probe import Probe, kind_of
+
+        witness = Witness(self.name, kind_of, **self._wire)
+        api, stranger = (self._api_over(witness, key) for key in (self._made_of["api_key"], SecretStr("wrong")))
+        return Probe(api, stranger, witness, self._zone, list(self._exports.values())).findings(provoke=provoke)
 
     def scope(self, name: str) -> Scope:
         return declared(self._exports[name]) if name in self._exports else Scope(name)

@@ -1,4 +1,4 @@
-"""What lines look like, without what they say: forms are counted, values never kept."""
+"""What lines of a file look like, without what they say: forms are counted, values never kept."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ MOST_LINES = 20_000
 TIMES = {
     "2026-01-05 12:05:28": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d",
     "2026-01-05 12:05": r"\d{4}-\d\d-\d\d \d\d:\d\d",
-    "2026-01-05T12:05:28Z": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)",
+    "2026-01-05T12:05:28Z": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z",
+    "2026-01-05T12:05:28+00:00": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?[+-]\d\d:\d\d",
+    "2026-01-05T12:05:28+0000": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?[+-]\d{4}",
     "fractions of a second": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+",
 }
 FITTING = {  # the forms that a declared kind takes without being widened
@@ -76,7 +78,7 @@ class Shapes:
 
     def take(self, lines: Iterable[bytes]) -> Shapes:
         """Look at JSON lines; one is broken when it is no object."""
-        keys, held = set[str](), 0
+        keys, held, before = set[str](), 0, self.lines
         for line in lines:
             if not line.strip():
                 self.blank += 1
@@ -91,9 +93,9 @@ class Shapes:
             self.lines += 1
             keys |= row.keys()
             held += len(row)
-            for name, value in flat(row, self.groups):
+            for name, value in flat(row, self):
                 self._see(name, value)
-        self.missing["absent key"] += len(keys) * self.lines - held
+        self.missing["absent key"] += len(keys) * (self.lines - before) - held
         return self
 
     def _see(self, name: str, value: Any) -> None:
@@ -117,19 +119,22 @@ class Shapes:
         found = {}
         for name, forms in self.kinds.items():
             kind = self.declared[name].type.kind
+            if kind == "json":
+                continue
             kind = "time" if kind in ("date", "timestamp") else kind if kind in FITTING else "number"
             if others := sorted(forms.keys() - FITTING[kind]):
                 found[name] = others
         return found
 
 
-def flat(row: Mapping[str, Any], groups: Counter[str]) -> Iterator[tuple[str, Any]]:
-    """The values under dotted names, however they came."""
+def flat(row: Mapping[str, Any], shapes: Shapes) -> Iterator[tuple[str, Any]]:
+    """The values under dotted names, however they came; what is declared as JSON stays whole."""
     for name, value in row.items():
-        groups["dotted keys"] += "." in name
+        shapes.groups["dotted keys"] += "." in name
         if isinstance(value, dict) and value:
-            groups["nested objects"] += 1
-            yield from ((f"{name}.{inner}", one) for inner, one in value.items())
+            shapes.groups["nested objects"] += 1
+            is_whole = name in shapes.declared and shapes.declared[name].type.kind == "json"
+            yield from [(name, value)] if is_whole else ((f"{name}.{inner}", one) for inner, one in value.items())
         else:
             yield name, value
 
@@ -148,18 +153,3 @@ def kind_of(value: object) -> str:
             return "list" if value else "empty list"
         case _:
             return "object"
-
-
-def word(text: object) -> str:
-    """A word of the vendor's; anything else could be a customer's."""
-    return text if isinstance(text, str) and re.fullmatch(r"[A-Za-z][A-Za-z_.-]{0,39}", text) else "another word"
-
-
-def told(counts: Mapping[str, int]) -> str:
-    """Counted forms, the most frequent first: `quoted` or `quoted, bare`."""
-    return ", ".join(form for form, count in sorted(counts.items(), key=lambda one: -one[1]) if count)
-
-
-def counted(counts: Mapping[str, int]) -> str:
-    """The same with the counts."""
-    return ", ".join(f"{count:,} {form}" for form, count in sorted(counts.items(), key=lambda one: -one[1]) if count)
