@@ -115,7 +115,8 @@ def told(to: PublishSettings) -> Iterator[None]:
         raise
     except ImportError as error:
         extra = STORES[to.scheme]
-        raise ConfigError(f"{to.root}: {error.name} is not installed", hint=f"pip install 'syncd[{extra}]'") from error
+        hint = f"pip install 'syncd[{extra}]'; an image: deploy/docker/build --extras"
+        raise ConfigError(f"{to.root}: {error.name} is not installed", hint=hint) from error
     except PermissionError as error:
         raise ConfigError(f"{to.root} refuses us", hint="give us its rights to list, read, write and delete") from error
     except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json  # noqa: TID251  # a Containerfile and an SBOM as any reader takes them
+import os
 import re
 import shlex
 import subprocess
@@ -63,7 +64,7 @@ def test_each_package_of_debian_is_pinned() -> None:
 
 
 def test_the_scripts_are_whole() -> None:
-    for script in ("build", "furnish"):
+    for script in ("build", "library", "furnish"):
         assert (FOLDER / script).stat().st_mode & 0o111
         subprocess.run(["bash", "-n", str(FOLDER / script)], check=True)
 
@@ -86,6 +87,32 @@ def test_the_sbom_names_every_package(tmp_path: Path) -> None:
         "pkg:deb/debian/zlib1g@1%3A1.2?arch=amd64&distro=bookworm",
         "pkg:pypi/some-thing@2.0%2Blocal",
     ]
+
+
+RUNS = """
+import pkgutil, sys
+sys.path.insert(0, sys.argv.pop(1))
+import syncd
+for one in pkgutil.walk_packages(syncd.__path__, "syncd."):
+    if not one.name.startswith(("syncd.otel.", "syncd.migrations")) and not one.name.endswith("__main__"):
+        __import__(one.name)
+from syncd.cli import main
+main()
+"""
+
+
+def test_what_the_recipe_leaves_of_the_packages_runs(tmp_path: Path) -> None:
+    """The image but for Debian's half, whose packages a mirror may have replaced."""
+    library = tmp_path / "library"
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    subprocess.run([FOLDER / "library", library], env=os.environ | {"PYTHON": python}, check=True, timeout=300)
+    files = [path for path in library.rglob("*") if path.is_file()]
+    assert all(path.stat().st_nlink == 1 for path in files), "a file is uv's own: what is cut out here is cut out there"
+    assert sum(path.stat().st_size for path in files) < 240e6, "docs/deploying-image.md tells how large it is"
+    command = [sys.executable, "-I", "-S", "-c", RUNS, str(library), "demo"]
+    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert shown.returncode == 0, shown.stderr
+    assert "rows by day" in shown.stdout
 
 
 def test_each_line_of_the_docs_that_builds_names_a_script_that_is_there() -> None:

@@ -7,6 +7,7 @@ tests/data/servicemonitor.schema.json is the ServiceMonitor of Prometheus Operat
 from __future__ import annotations
 
 import json  # noqa: TID251  # a schema as any reader takes it
+import re
 import shutil
 import subprocess
 import tomllib
@@ -150,7 +151,9 @@ def test_the_pod_may_do_next_to_nothing(example: list[dict[str, Any]]) -> None:
     assert one(example, "StatefulSet")["spec"]["replicas"] == 1
 
 
-def test_the_image_is_of_this_version(example: list[dict[str, Any]]) -> None:
+def test_the_image_is_named_by_its_digest(example: list[dict[str, Any]]) -> None:
     (container,) = one(example, "StatefulSet")["spec"]["template"]["spec"]["containers"]
+    assert re.fullmatch(r"registry\.example\.com/syncd@sha256:[0-9a-f]{64}", container["image"])
+    (base,) = yaml.safe_load((FOLDER / "base/statefulset.yaml").read_text())["spec"]["template"]["spec"]["containers"]
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert container["image"].rpartition(":")[2] == version
+    assert base["image"] == f"syncd:{version}", "what deploy/docker/build makes"

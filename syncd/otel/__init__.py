@@ -25,7 +25,7 @@ def installed(settings: Settings) -> None:
         import opentelemetry.exporter.otlp.proto.http
         import opentelemetry.sdk  # noqa: F401  # only whether it is there
     except ImportError as error:
-        hint = "pip install 'syncd[otel]', or take otel.endpoint out"
+        hint = "pip install 'syncd[otel]' (an image: deploy/docker/build --extras), or take otel.endpoint out"
         raise ConfigError("otel.endpoint is set, but OpenTelemetry is not installed", hint=hint) from error
 
 

@@ -185,7 +185,7 @@ def open_place(zone: Zone) -> Iterator[Place]:
         except ImportError as error:
             raise ConfigError(
                 f"{zone.kind}:// needs a package that isn't here ({error.name})",
-                hint=f"pip install 'syncd[{extra}]'",
+                hint=f"pip install 'syncd[{extra}]'; an image: deploy/docker/build --extras",
             ) from error
     if zone.kind == "sftp":
         with _sftp(zone) as fs:
