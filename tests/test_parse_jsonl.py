@@ -240,7 +240,8 @@ def test_values_of_a_column_that_is_text_are_cut_out_as_they_were_sent(
 def test_a_column_that_is_text_goes_the_fast_way(kind: str, value: str) -> None:
     known = Known.of(Scope("t", (Column("v", Type(kind), "v"),)))
     slow = Slow()
-    (piece,) = read_quickly(Lines.of(f'{{"n":1,"v":{value}}}\n'.encode() * MANY), known, slow)
+    lines = Lines.of(f'{{"n":1,"v":{value}}}\n'.encode() * MANY)
+    (piece,) = read_quickly(lines, ~lines.blank, known, slow)
     assert not slow.rows
     assert piece.columns["v"][0].to_pylist() == [value] * MANY
 
@@ -423,10 +424,10 @@ def test_odd_lines_are_read_slowly_and_no_others(odd: Any) -> None:
     known = Known.of(declared(n="int64", u="uint64", t="timestamp"))
     lines, slow = Lines.of(b"\n".join(sent)), Slow()
     try:
-        pieces = read_quickly(lines, known, slow)
+        pieces = read_quickly(lines, ~lines.blank, known, slow)
     except Unspelled as error:  # a time that is none: its column is text from the start of the block
         slow = Slow()
-        pieces = read_quickly(lines, known.told(error.types, error.mixed), slow)
+        pieces = read_quickly(lines, ~lines.blank, known.told(error.types, error.mixed), slow)
     read_slowly = [*slow.rows, *slow.refused]
     assert len(read_slowly) <= 250
     assert sorted([*read_slowly, *(line for piece in pieces for line in piece.lines.tolist())]) == [*range(5000)]

@@ -47,10 +47,10 @@ class SlowReader(Protocol):
     def read(self, lines: Lines, wanted: Sequence[int], known: Known) -> None: ...
 
 
-def read(lines: Lines, known: Known, slow: SlowReader) -> list[Piece]:
-    """The lines that pyarrow reads exactly; the others are read by `slow`. TooSlow."""
-    good = _like_objects(lines)
-    slow.read(lines, np.flatnonzero(~good & ~lines.blank).tolist(), known)
+def read(lines: Lines, wanted: Flags, known: Known, slow: SlowReader) -> list[Piece]:
+    """Those of the wanted lines that pyarrow reads exactly; the others are read by `slow`. TooSlow."""
+    good = _like_objects(lines) & wanted
+    slow.read(lines, np.flatnonzero(~good & wanted).tolist(), known)
     reader = _Reader(lines, known, slow)
     reader.read(good)
     return reader.pieces

@@ -1,0 +1,212 @@
+"""The swift way: lines that are plain, straight into Arrow's buffers by the reader in C (`c/`).
+
+It is told which columns to expect, of which types, and takes a line only if it reads all of it exactly as `values`
+would; lines that it leaves go the other ways. Without the library it leaves all of them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from syncd.parse.columns import Known, lift
+from syncd.parse.compiled import library
+from syncd.parse.forms import TooSlow
+from syncd.parse.lines import Flags, Lines
+from syncd.parse.quick import Piece
+from syncd.parse.settle import settle
+from syncd.parse.values import Refused, record, type_of_all
+from syncd.types import INTS, JSON, NULL, TEXTS, Type, arrow, join, list_of, struct_of
+
+ATTEMPTS = 4  # to read a block, each knowing what lines that were left by the one before have
+SAMPLES = 8  # of those lines
+FEW = 50  # of so many lines one: not worth another attempt
+KINDS = ("nothing", "string", "json", "bool", "int", "uint", "double", "date", "timestamp", "list", "struct", "group")
+
+
+class _Column(ctypes.Structure):
+    """`column` of c/columns.h."""
+
+
+_Column._fields_ = [
+    ("key", ctypes.c_char_p),
+    ("key_size", ctypes.c_int64),
+    ("inner", ctypes.POINTER(_Column)),
+    *((name, ctypes.c_int64) for name in ("count", "length", "first", "nulls", "room", "text_room")),
+    *((name, ctypes.c_void_p) for name in ("valid", "values", "offsets")),
+    *((name, ctypes.c_int32) for name in ("kind", "width", "quoted", "loose", "has_truths", "next", "after")),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What the reader is told of a column, of a list's element, a struct's or a group's field."""
+
+    key: str
+    type: Type
+    guide: Type = NULL
+    name: str = ""  # of the column
+    inner: tuple[Field, ...] = ()
+    is_group: bool = False
+
+    @classmethod
+    def of(cls, key: str, t: Type, guide: Type, name: str = "") -> Field:
+        guides = dict(guide.fields) if guide.kind == t.kind else {}
+        inner = tuple(cls.of(inner, each, guides.get(inner, NULL)) for inner, each in t.fields)
+        return cls(key, t, guide, name, inner)
+
+    @property
+    def kind(self) -> int:
+        if self.is_group:
+            return KINDS.index("group")
+        kind = self.type.kind
+        if kind in INTS:
+            kind = INTS[kind][0] + "int"
+        return KINDS.index(kind) if kind in KINDS else 0
+
+    @property
+    def is_plain(self) -> bool:
+        """A key that is spelled as it is."""
+        return self.key.isprintable() and not {'"', "\\"} & {*self.key}
+
+
+def read(lines: Lines, known: Known) -> tuple[list[Piece], Flags]:
+    """The lines that are plain, and which are left. TooSlow."""
+    left: Flags = ~lines.blank
+    reader, _ = library()
+    if reader is None or not left.any():
+        return [], left
+    types = {name: column.type for name, column in known.columns.items()}
+    for _ in range(ATTEMPTS):
+        found = _Read(reader, lines, fields_of(types, known))
+        left = ~found.taken & ~lines.blank
+        if FEW * left.sum() <= len(lines):
+            break
+        before, types = types, _learned(types, lines, np.flatnonzero(left), known)
+        if types == before:
+            break
+    return ([found.piece()] if found.taken.any() else []), left
+
+
+def fields_of(types: Mapping[str, Type], known: Known, prefix: str = "") -> tuple[Field, ...]:
+    """What may stand in a line, or in a group of that prefix: a declared dotted name comes either way."""
+    alone = [
+        Field.of(name[len(prefix) :], t, known.guide(name), name)
+        for name, t in types.items()
+        if name.startswith(prefix) and name not in known.groups
+    ]
+    groups = [
+        Field(name[len(prefix) :], NULL, inner=fields_of(types, known, name + "."), is_group=True)
+        for name in sorted(known.groups)
+        if name.startswith(prefix)
+    ]
+    return tuple(field for field in (*alone, *groups) if field.is_plain)
+
+
+def _learned(types: Mapping[str, Type], lines: Lines, left: Any, known: Known) -> dict[str, Type]:
+    """The types that some of these lines need as well."""
+    rows = []
+    for line in left[:: max(1, len(left) // SAMPLES)].tolist():
+        with suppress(Refused):
+            rows.append(lift(record(lines[line]), known))
+    names = dict.fromkeys([*types, *(name for row in rows for name in row)])
+    return {
+        name: join(types.get(name, NULL), type_of_all([row.get(name) for row in rows], known.guide(name)))
+        for name in names
+    }
+
+
+class _Read:
+    """What the library made of a block. Its buffers live as long as an array that shows them."""
+
+    def __init__(self, reader: Any, lines: Lines, fields: Sequence[Field]) -> None:
+        self.reader, self.fields = reader, fields
+        self.top = _columns([Field("", NULL, inner=tuple(fields), is_group=True)])
+        self.marks = np.zeros(len(lines), np.uint8)
+        starts, ends = np.ascontiguousarray(lines.starts), np.ascontiguousarray(lines.ends)
+        places = [ctypes.c_void_p(array.ctypes.data) for array in (starts, ends)]
+        text, marks = ctypes.c_char_p(lines.block), ctypes.c_void_p(self.marks.ctypes.data)
+        if not reader.syncd_json(text, *places, ctypes.c_int64(len(lines)), self.top, marks):
+            raise MemoryError
+
+    def __del__(self) -> None:
+        self.reader.syncd_free(self.top, ctypes.c_int64(1))
+
+    @property
+    def taken(self) -> Flags:
+        return self.marks.view(np.bool_)
+
+    def piece(self) -> Piece:
+        columns: dict[str, tuple[pa.Array | None, Type]] = {}
+        for field, column in _leaves(self.fields, self.top[0]):
+            if field.name in columns:
+                raise TooSlow  # dotted and nested
+            array, t = self.values(field, column)
+            columns[field.name] = (None if t.kind == "null" else array), t
+        return Piece(np.flatnonzero(self.taken), columns, {})
+
+    def values(self, field: Field, column: _Column) -> tuple[pa.Array, Type]:
+        """As the slow way has them, and the type that they need."""
+        if column.nulls == column.length:
+            return pa.nulls(column.length, pa.string()), NULL
+        if field.type.kind in ("list", "struct"):
+            return self.nested(field, column)
+        stored = arrow(field.type)
+        array = pa.Array.from_buffers(stored, column.length, self.buffers(column, stored), column.nulls)
+        if field.type.kind in TEXTS or field.type.kind in ("date", "timestamp"):
+            return array, field.type
+        settled = settle(array, field.guide)
+        return settled.array, join(settled.type, Type("uint8", 1)) if column.has_truths else settled.type
+
+    def nested(self, field: Field, column: _Column) -> tuple[pa.Array, Type]:
+        found = {each.key: self.values(each, inner) for each, inner in zip(field.inner, column.inner[: column.count], strict=True)}
+        types = {name: t for name, (_, t) in found.items()}
+        t = list_of(types[""]) if field.type.kind == "list" else struct_of(types)
+        arrays, stored = [found[name][0] for name, _ in t.fields], arrow(t)
+        return pa.Array.from_buffers(
+            stored, column.length, self.buffers(column, stored), column.nulls, children=arrays
+        ), t
+
+    def buffers(self, column: _Column, stored: pa.DataType) -> list[pa.Buffer | None]:
+        length = column.length
+        valid = self.buffer(column.valid, (length + 7) // 8) if column.nulls else None
+        if pa.types.is_struct(stored):
+            return [valid]
+        if pa.types.is_list(stored):
+            return [valid, self.buffer(column.offsets, 4 * length + 4)]
+        if pa.types.is_string(stored):
+            return [valid, self.buffer(column.offsets, 4 * length + 4), self.buffer(column.values, column.text_room)]
+        return [valid, self.buffer(column.values, (stored.bit_width * length + 7) // 8)]
+
+    def buffer(self, address: int, size: int) -> pa.Buffer:
+        return pa.foreign_buffer(address, size, self)
+
+
+def _leaves(fields: Iterable[Field], column: _Column) -> Iterator[tuple[Field, _Column]]:
+    """The columns that were seen."""
+    for field, inner in zip(fields, column.inner[: column.count], strict=True):
+        if field.is_group:
+            yield from _leaves(field.inner, inner)
+        elif inner.first >= 0:
+            yield field, inner
+
+
+def _columns(fields: Sequence[Field]) -> Any:
+    """For the library, which fills them."""
+    made = (_Column * len(fields))()
+    for column, field in zip(made, fields, strict=True):
+        key = field.key.encode()
+        column.key, column.key_size, column.first = key, len(key), -1
+        column.kind, column.quoted = field.kind, field.guide.kind in (*INTS, "decimal", "double")
+        column.loose = field.guide.kind == field.type.kind and field.type.kind in ("bool", "uint8")
+        if field.type.kind in (*INTS, "double", "date", "timestamp"):
+            column.width = arrow(field.type).bit_width // 8
+        if field.inner:
+            column.inner, column.count = _columns(field.inner), len(field.inner)
+    return made
