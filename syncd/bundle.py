@@ -27,6 +27,7 @@ import orjson
 
 from syncd import ledger, show
 from syncd.errors import ConfigError, SyncdError
+from syncd.parse.compiled import library
 from syncd.redact import HIDDEN, cover, redacted
 from syncd.settings import Settings
 from syncd.status import standing
@@ -137,6 +138,7 @@ def about(settings: Settings) -> dict[str, Any]:
         "uid": os.getuid(),
         "under": [name for name in ("NOTIFY_SOCKET", "INVOCATION_ID", "KUBERNETES_SERVICE_HOST") if name in os.environ],
         "zone": time.tzname,
+        "reader": library()[1] or "compiled",
         "packages": {one.metadata["Name"]: one.version for one in sorted(distributions(), key=lambda one: one.name)},
     }
 

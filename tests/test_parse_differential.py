@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from syncd.model import Column, Scope
 from syncd.types import Type
 from tests.parse_oracle import check, jsonl, read, values
+from tests.roads import road as road
 
 quickly = settings(
     deadline=None,

@@ -26,6 +26,7 @@ from syncd.parse.lines import Lines
 from syncd.parse.quick import read as read_quickly
 from syncd.types import Type
 from tests.parse_oracle import check, cut, declared, got, jsonl, read, type_of, values
+from tests.roads import road as road
 
 at = partial(datetime, tzinfo=None)  # naive UTC, as stored
 NASTY = sorted((Path(__file__).parent / "data" / "nasty").glob("*.jsonl"))

@@ -20,7 +20,7 @@ from syncd.parse.columns import Found, Known, lift, widen
 from syncd.parse.forms import TooSlow, Unspelled
 from syncd.parse.lines import Lines
 from syncd.parse.values import Refused, as_column, record, type_of_all
-from syncd.types import STRING, Type, arrow, join, join_all
+from syncd.types import Type, arrow, join, join_all
 
 FEW = 16  # of so many lines one: read slowly they cost less than looking what they have in common
 ATTEMPTS = 5  # to read a block the fast way, each knowing what the one before found out
@@ -122,15 +122,19 @@ def _hidden(
     columns: Mapping[str, tuple[pa.Array | None, Type]],
     known: Known,
 ) -> list[str]:
-    """Columns whose values became text that pyarrow read as something else: text shows what was sent, -0 or false."""
-    became_text = [
-        name
+    """Columns whose values became what shows more of them than was read: text shows what was sent, -0 or false, and a
+    double the sign of -0."""
+    changed = {
+        name: {t.kind for t in (columns[name][1], *_inner(columns[name][1]))}
         for piece in pieces
         for name, (_, stored) in piece.columns.items()
-        if stored.plain != columns[name][1].plain and STRING in (columns[name][1], *_inner(columns[name][1]))
-    ]
+        if stored.plain != columns[name][1].plain
+    }
+    if changed and lines.has_minus_zero():
+        return [name for name, kinds in changed.items() if {"string", "double"} & kinds]
+    became_text = [name for name, kinds in changed.items() if "string" in kinds]
     foreseen = all(known.type(name).plain == columns[name][1].plain for name in became_text)
-    return became_text if became_text and (not foreseen or lines.has_minus_zero()) else []
+    return [] if foreseen else became_text
 
 
 def _inner(t: Type) -> list[Type]:

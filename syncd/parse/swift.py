@@ -22,7 +22,7 @@ from syncd.parse.lines import Flags, Lines
 from syncd.parse.quick import Piece
 from syncd.parse.settle import settle
 from syncd.parse.values import Refused, record, type_of_all
-from syncd.types import INTS, JSON, NULL, TEXTS, Type, arrow, join, list_of, struct_of
+from syncd.types import INTS, NULL, TEXTS, Type, arrow, join, list_of, struct_of
 
 ATTEMPTS = 4  # to read a block, each knowing what lines that were left by the one before have
 SAMPLES = 8  # of those lines
@@ -68,12 +68,9 @@ class Field:
         kind = self.type.kind
         if kind in INTS:
             kind = INTS[kind][0] + "int"
-        return KINDS.index(kind) if kind in KINDS else 0
-
-    @property
-    def is_plain(self) -> bool:
-        """A key that is spelled as it is."""
-        return self.key.isprintable() and not {'"', "\\"} & {*self.key}
+        if kind not in KINDS or (kind in ("date", "timestamp") and self.guide.kind != kind):
+            return 0  # in text that nobody declared, dates are not guessed
+        return KINDS.index(kind)
 
 
 def read(lines: Lines, known: Known) -> tuple[list[Piece], Flags]:
@@ -106,7 +103,7 @@ def fields_of(types: Mapping[str, Type], known: Known, prefix: str = "") -> tupl
         for name in sorted(known.groups)
         if name.startswith(prefix)
     ]
-    return tuple(field for field in (*alone, *groups) if field.is_plain)
+    return (*alone, *groups)
 
 
 def _learned(types: Mapping[str, Type], lines: Lines, left: Any, known: Known) -> dict[str, Type]:
@@ -165,7 +162,10 @@ class _Read:
         return settled.array, join(settled.type, Type("uint8", 1)) if column.has_truths else settled.type
 
     def nested(self, field: Field, column: _Column) -> tuple[pa.Array, Type]:
-        found = {each.key: self.values(each, inner) for each, inner in zip(field.inner, column.inner[: column.count], strict=True)}
+        found = {
+            each.key: self.values(each, inner)
+            for each, inner in zip(field.inner, column.inner[: column.count], strict=True)
+        }
         types = {name: t for name, (_, t) in found.items()}
         t = list_of(types[""]) if field.type.kind == "list" else struct_of(types)
         arrays, stored = [found[name][0] for name, _ in t.fields], arrow(t)

@@ -1,6 +1,9 @@
 #include "columns.h"
 
 #include <float.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -236,17 +239,54 @@ static place add_integer(place p, place end, column *c) {
     return add_value(c, &value) ? p : NULL;
 }
 
-/* Up to 15 digits and a power of ten that a double holds exactly: one operation, so rounded once (Clinger). */
+static const double POWERS[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+static const uint64_t DIGITS_15 = 1000000000000000, DIGITS_17 = 100000000000000000;
+static const double ALL_INTEGERS = 9007199254740992.0; /* up to here each of them is a double */
+
+static double nearest(uint64_t digits, int64_t exponent) {
+    char text[64]; /* without a point: a locale may write a comma */
+    snprintf(text, sizeof text, "%" PRIu64 "e%" PRId64, digits, exponent);
+    return strtod(text, NULL);
+}
+
+/* The digits of the decimal of so many digits that is nearest to the value. */
+static uint64_t shortened(double value, int count) {
+    char text[64];
+    snprintf(text, sizeof text, "%.*e", count - 1, value);
+    uint64_t digits = 0;
+    for (const char *p = text; *p && *p != 'e'; p++)
+        if (*p >= '0' && *p <= '9') digits = digits * 10 + (uint64_t)(*p - '0');
+    return digits;
+}
+
+/* A double of 16 or 17 digits, if none of fewer digits is the same and none of as many is nearer: then these digits
+   are its shortest spelling. At a power of two neighbours are not equally far: not looked into. */
+static bool is_shortest(double value, uint64_t digits, int64_t power) {
+    int half_way, count = digits >= 10 * DIGITS_15 ? 17 : 16;
+    if (frexp(value, &half_way) == 0.5 || shortened(value, count) != digits) return false;
+    return nearest(shortened(value, count - 1), power + 1) != value;
+}
+
+/* A fraction that its double's shortest spelling equals. Up to 15 digits are; with a power of ten that a double holds
+   exactly it takes one operation, so it is rounded once (Clinger). */
 static place add_double(place p, place end, column *c) {
-    static const double POWERS[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-                                    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-    static const double MOST = 9007199254740992.0; /* up to here every integer is a double */
     number n = {0};
     p = read_number(p, end, &n);
-    if (!p || n.is_long || n.digits >= 1000000000000000 || n.exponent > 22 || n.exponent < -22) return NULL;
+    if (!p || n.is_long) return NULL;
+    while (n.is_fraction && n.digits >= DIGITS_15 && n.digits % 10 == 0) {
+        n.digits /= 10;
+        n.exponent++;
+    }
     double value = (double)n.digits;
-    value = n.exponent < 0 ? value / POWERS[-n.exponent] : value * POWERS[n.exponent];
-    if (value >= MOST) return NULL;
+    if (n.digits < DIGITS_15 && n.exponent >= -22 && n.exponent <= 22) {
+        value = n.exponent < 0 ? value / POWERS[-n.exponent] : value * POWERS[n.exponent];
+    } else {
+        if (!n.is_fraction || n.digits < DIGITS_15 || n.digits >= DIGITS_17 || n.exponent < -200) return NULL;
+        value = nearest(n.digits, n.exponent);
+        if (!is_shortest(value, n.digits, n.exponent)) return NULL;
+    }
+    if (value >= ALL_INTEGERS) return NULL;
     if (n.is_negative) value = -value;
     return add_value(c, &value) ? p : NULL;
 }

@@ -19,7 +19,7 @@ typedef const uint8_t *place;
 
 /* swift.py has the same fields. */
 typedef struct column {
-    place key; /* without its quotes; nothing in it is escaped */
+    place key; /* as it is meant, not as it is spelled */
     int64_t key_size;
     struct column *inner; /* a list's element, a struct's fields */
     int64_t count;

@@ -4,7 +4,8 @@
 
 #include "columns.h"
 
-enum { DEEPEST = 64, MOST_KEYS = 64 }; /* of an object that is kept as text */
+enum { LONGEST_KEY = 1000 };               /* of those that are spelled with escapes */
+enum { DEEPEST = 64, MOST_KEYS = 64 };    /* of an object that is kept as text */
 
 static place skip(place p, place end) {
     while (p < end && (*p == ' ' || *p == '\t' || *p == '\r')) p++;
@@ -265,12 +266,11 @@ static place add_list(place p, place end, column *c) {
     return end_list(c) ? p + 1 : NULL;
 }
 
-/* The field whose key stands at p, found at once where fields come as they came before. */
-static column *field_at(place p, place end, column *c, int32_t *guess) {
+/* The field of that name, found at once where fields come as they came before. */
+static column *field_named(place name, int64_t size, column *c, int32_t *guess) {
     for (int64_t tried = 0, i = *guess; tried < c->count; tried++, i = i + 1 < c->count ? i + 1 : 0) {
         column *field = &c->inner[i];
-        if (end - p > field->key_size && p[field->key_size] == '"' &&
-            !memcmp(p, field->key, (size_t)field->key_size)) {
+        if (field->key_size == size && !memcmp(name, field->key, (size_t)size)) {
             *guess = (int32_t)i;
             return field;
         }
@@ -278,13 +278,22 @@ static column *field_at(place p, place end, column *c, int32_t *guess) {
     return NULL;
 }
 
+/* The field whose key ends at `close`. */
+static column *field_at(place p, place close, bool has_escapes, column *c, int32_t *guess) {
+    uint8_t name[LONGEST_KEY];
+    if (!has_escapes) return field_named(p, close - p, c, guess);
+    uint8_t *end = close - p <= LONGEST_KEY ? unescape(p, close, name, put_character) : NULL;
+    return end ? field_named(name, end - name, c, guess) : NULL;
+}
+
 /* p is at a key. A field that has a value already came twice. */
 static place add_field(place p, place end, column *c, int32_t **guess) {
-    if (!is_at(p, end, '"')) return NULL;
-    column *field = field_at(p + 1, end, c, *guess);
+    bool has_escapes = false;
+    place close = is_at(p, end, '"') ? string_end(p + 1, end, &has_escapes) : NULL;
+    column *field = close ? field_at(p + 1, close, has_escapes, c, *guess) : NULL;
     if (!field || field->length > c->length || !pad(field, c->length)) return NULL;
     *guess = &field->after;
-    p = skip(p + field->key_size + 2, end);
+    p = skip(close + 1, end);
     return is_at(p, end, ':') ? add_json(skip(p + 1, end), end, field) : NULL;
 }
 
