@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from syncd.parse import compiled, swift
+from syncd.parse import compiled
 
 
 @cache
 def reader() -> Any:
     """Of these very sources, whatever was installed."""
-    found, _ = compiled.library()
+    found, _ = compiled.opened(compiled.LIBRARY)
     if found is not None:
         return found
     with TemporaryDirectory() as folder:
@@ -31,5 +31,5 @@ def road(request: pytest.FixtureRequest) -> Iterator[str]:
     """Import it, and each test of the module goes both ways."""
     found = reader() if request.param == "compiled" else None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(swift, "library", lambda: (found, ""))
+        patch.setattr(compiled, "library", lambda: (found, ""))
         yield request.param

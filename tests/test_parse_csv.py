@@ -22,6 +22,7 @@ from syncd.parse.blocks import whole
 from syncd.parse.records import split
 from syncd.types import Type
 from tests.parse_oracle import cut, declared, read, type_of, values
+from tests.roads import road as road
 
 at = partial(datetime, tzinfo=None)  # naive UTC, as stored
 NASTY = sorted((Path(__file__).parent / "data" / "nasty").glob("*.csv"))

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncd.model import Column, Scope
-from syncd.parse import compiled, jsonl, swift
+from syncd.parse import compiled, csv, jsonl, swift
 from syncd.parse.columns import Found, Known
 from syncd.parse.lines import Lines
+from syncd.parse.records import split
 from syncd.sandbox.contentsquare.account import Account
 from syncd.sandbox.contentsquare.trouble import Offer, Trouble
 from syncd.sources.contentsquare.dictionary import declared as vendors
@@ -120,7 +121,7 @@ def same(found: Found, expected: Found) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def in_use() -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(swift, "library", lambda: (reader(), ""))
+        patch.setattr(compiled, "library", lambda: (reader(), ""))
         yield
 
 
@@ -138,6 +139,70 @@ def test_a_line_cut_anywhere_is_no_line(sent: tuple[Scope, list[bytes]], data: s
     cut = lines[0][: data.draw(st.integers(0, len(lines[0])))]
     known, block = Known.of(scope), b"\n".join([*lines, cut])
     same(jsonl.parse_block(block, known), slowly(block, known))
+
+
+FIELDS = {
+    "int8": [b"0", b"-128", b"127"],
+    "uint64": [b"0", b'"18446744073709551615"', b"\\N", b""],
+    "uint8": [b"0", b"255", b'"7"', b""],
+    "double": [b"0.5", b"-0.0", b"7", b"1e5", b"0.30000000000000004", b'"0.25"', b'""'],
+    "bool": [b"true", b"false", b"1", b"0", b""],
+    "date": [b'"2026-01-05"', b"2024-02-29"],
+    "timestamp": [b'"2026-01-05 10:11:12"', b"2026-01-05T10:11:12.5Z", b"\\N"],
+    "string": [b"", b'""', b'"\\N"', b"\\N", b'"a ""b"" c"', b'"x\ny"', b"\xc3\xa9", b'x"y', b"\ra",
+    b"\xef\xbb\xbf", b"'"],
+    "list<string>": [
+        b"\"['a','it\\'s','z''z','say \"\"hi\"\"','\\x41\\xe9\\n\\q\\0',NULL,'\xc3\xa9']\"", b"[]", b"['']",
+        b'"[""j"", ""k""]"',
+    ],
+    "list<uint64>": [b'"[1,18446744073709551615]"', b"\"['1',NULL]\"", b"[]", b"[7]"],
+    "list<timestamp>": [b"['2026-01-05 10:11:12']", b"[]", b"\\N"],
+    "list<double>": [b"[0.5]", b'"[-1.5,7]"', b""],
+    "list<bool>": [b'"[true,false]"', b"[1]"],
+    "list<list<int64>>": [b'"[[1,2],[]]"'],
+    'struct<"a":int64>': [b'"{""a"":1}"'],
+    "decimal": [b"1.5", b"1"],
+}  # fmt: skip
+ODD_FIELDS = [
+    b"-0", b"007", b"0x1f", b"1.", b"1e400", b"nan", b"yes", b"True", b"2026-1-5", b"2026-02-30", b"['a'", b"'a'",
+    b"[1", b"abc",
+    b"['a',]", b"['a']x", b"[NULL]", b"[null]", b"[ 1]", b"[2026-01-05]", b"['\\']", b"\xff", b'"open', b'"a"b',
+    b'"a" ', b"[''']",
+]  # fmt: skip
+
+
+@st.composite
+def records(draw: st.DrawFn) -> tuple[Scope, bytes, str]:
+    """A scope, and records of which most suit it."""
+    delimiter = draw(st.sampled_from(",;\t|"))
+    names = ("v", "w", "x")
+    types = [draw(st.sampled_from([*FIELDS])) for _ in names]
+    columns = [Column(name, Type.parse(t), name, draw(origins)) for name, t in zip(names, types, strict=True)]
+    suits = [st.sampled_from(FIELDS[t]) for t in types]
+    between = delimiter.encode()
+    good = st.tuples(*suits).map(lambda found: [between.join(found)] * 4)
+    odd = st.lists(st.sampled_from(ODD_FIELDS + EVERY[:20]) | suits[0], min_size=1, max_size=4).map(between.join)
+    some = [line for found in draw(st.lists(good, min_size=1, max_size=5)) for line in found]
+    for line in draw(st.lists(odd, max_size=3)):
+        some.insert(draw(st.integers(0, len(some))), mutated(line, draw(mutations)))
+    made_text = frozenset(draw(st.sets(st.sampled_from(names))))
+    ends = draw(st.sampled_from([b"\n", b"\r\n"]))
+    return Scope("t", tuple(columns[: draw(st.integers(0, 3))]), made_text=made_text), ends.join(some), delimiter
+
+
+@settings(deadline=None, max_examples=400)
+@given(records(), st.booleans())
+def test_records_are_what_pyarrow_makes_of_them(sent: tuple[Scope, bytes, str], is_final: bool) -> None:
+    scope, block, delimiter = sent
+    dialect = csv.Dialect(delimiter, ("v", "w", "x"), ())
+    found = split(block, delimiter, is_final)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "library", lambda: (None, ""))
+        plain = split(block, delimiter, is_final)
+        expected = csv.parse_block(plain, dialect, Known.of(scope))
+    assert (found.end, found.lines.starts.tolist()) == (plain.end, plain.lines.starts.tolist())
+    assert found.lines.ends.tolist() == plain.lines.ends.tolist()
+    same(csv.parse_block(found, dialect, Known.of(scope)), expected)
 
 
 def test_every_line_of_a_vendor_is_plain() -> None:

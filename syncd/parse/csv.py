@@ -15,12 +15,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pv
 
+from syncd.parse import compiled, swift
 from syncd.parse.blocks import BOM, whole
 from syncd.parse.columns import Found, Known, joined
-from syncd.parse.lines import Indices, Lines
+from syncd.parse.lines import Flags, Indices, Lines
 from syncd.parse.records import RETURN, Records, fields, split
 from syncd.parse.texts import typed
-from syncd.types import Type
+from syncd.types import STRING, TEXTS, Type
+
+Columns = dict[str, tuple[pa.Array | None, Type]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +54,60 @@ def parse_block(records: Records, dialect: Dialect, known: Known) -> Found:
     is_header = _headers(lines, dialect)
     is_record = ~lines.blank & ~is_header
     refused = {line: "not UTF-8" for line in lines.not_utf8() if is_record[line]}
-    slow = _slow(records) & is_record
-    slow[list(refused)] = False
-    fast = np.flatnonzero(is_record & ~slow)
-    fast = fast[~np.isin(fast, list(refused))] if refused else fast
-    table, kept = _read(lines, fast, dialect, refused)
-    rows, texts = _read_each(lines, np.flatnonzero(slow), dialect, refused)
-    return _found(lines, is_header, dialect, known, (table, kept), (texts, rows), refused)
+    wanted = is_record.copy()
+    wanted[list(refused)] = False
+    rows, columns = _swiftly(lines, wanted, dialect, known, refused) or _by_pyarrow(
+        records, wanted, dialect, known, refused
+    )
+    record_of = np.cumsum(is_record) - 1
+    return Found(
+        records=int(is_record.sum()),
+        blank=int(lines.blank.sum()),
+        rows=record_of[rows],
+        columns=columns if len(rows) else {},
+        rejected=[
+            (int(record_of[line]), int(lines.starts[line]), reason, lines[line])
+            for line, reason in sorted(refused.items())
+        ],
+    )
+
+
+def _swiftly(
+    lines: Lines, wanted: Flags, dialect: Dialect, known: Known, refused: dict[int, str]
+) -> tuple[Indices, Columns] | None:
+    """The rows, and their columns; None without the library."""
+    reader, _ = compiled.library()
+    if reader is None:
+        return None
+    taken, columns = swift.read_records(reader, lines, wanted, dialect.names, dialect.delimiter, known)
+    rows, _ = _read_each(lines, np.flatnonzero(wanted & ~taken), dialect, refused)
+    if rows:
+        return None  # it should have taken them
+    for name, (array, t) in columns.items():
+        if t == STRING and known.guide(name).kind not in TEXTS:
+            columns[name] = typed(array, known.guide(name), empty_is_null=name in known.not_text)
+    return np.flatnonzero(taken), columns
+
+
+def _by_pyarrow(
+    records: Records, wanted: Flags, dialect: Dialect, known: Known, refused: dict[int, str]
+) -> tuple[Indices, Columns]:
+    """The same, where pyarrow splits records into texts."""
+    slow = _slow(records) & wanted
+    arrays, kept = _read(records.lines, np.flatnonzero(wanted & ~slow), dialect, refused)
+    rows, texts = _read_each(records.lines, np.flatnonzero(slow), dialect, refused)
+    if rows:
+        kept = np.concatenate([kept, rows])
+        order = pa.array(np.argsort(kept))
+        kept = np.sort(kept)
+        arrays = [
+            pc.take(pa.concat_arrays([array, pa.array(more, pa.string())]), order)
+            for array, more in zip(arrays, texts, strict=True)
+        ]
+    return kept, {
+        name: typed(array, known.guide(name), empty_is_null=name in known.not_text)
+        for name, array in zip(dialect.names, arrays, strict=True)
+    }
 
 
 def _headers(lines: Lines, dialect: Dialect) -> Any:
@@ -137,40 +187,3 @@ def _read_each(
         else:
             rows[line] = found
     return list(rows), [list(column) for column in zip(*rows.values(), strict=True)]
-
-
-def _found(
-    lines: Lines,
-    is_header: Any,
-    dialect: Dialect,
-    known: Known,
-    fast: tuple[list[pa.Array], Indices],
-    slow: tuple[list[list[str | None]], list[int]],
-    refused: dict[int, str],
-) -> Found:
-    is_record = ~lines.blank & ~is_header
-    record_of = np.cumsum(is_record) - 1
-    arrays, kept = fast
-    rows = kept
-    if slow[1]:
-        rows = np.concatenate([kept, slow[1]])
-        order = pa.array(np.argsort(rows))
-        rows = np.sort(rows)
-        arrays = [
-            pc.take(pa.concat_arrays([array, pa.array(texts, pa.string())]), order)
-            for array, texts in zip(arrays, slow[0], strict=True)
-        ]
-    columns: dict[str, tuple[pa.Array | None, Type]] = {
-        name: typed(array, known.guide(name), empty_is_null=name in known.not_text)
-        for name, array in zip(dialect.names, arrays, strict=True)
-    }
-    return Found(
-        records=int(is_record.sum()),
-        blank=int(lines.blank.sum()),
-        rows=record_of[rows],
-        columns=columns if len(rows) else {},
-        rejected=[
-            (int(record_of[line]), int(lines.starts[line]), reason, lines[line])
-            for line, reason in sorted(refused.items())
-        ],
-    )

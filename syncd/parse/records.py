@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from syncd.parse.lines import Flags, Lines
+from syncd.parse import compiled, swift
+from syncd.parse.lines import Flags, Indices, Lines
 
 MAX_OPEN = 64 << 20  # bytes that a quote may stay open before it counts as never closed
 DELIMITERS = (",", ";", "\t", "|")
@@ -32,17 +33,28 @@ class Records:
 
 def split(block: bytes, delimiter: str, is_final: bool) -> Records:
     """The block's records; the last may lack its newline if `is_final`."""
-    data = np.frombuffer(block or b" ", np.uint8)
-    quotes = np.flatnonzero(data == QUOTE)
-    if not _regular(data, quotes, ord(delimiter)) or (is_final and len(quotes) % 2):
+    reader, _ = compiled.library()
+    found = swift.record_ends(reader, block, delimiter) if reader else plain_ends(block, delimiter)
+    if found is None or (is_final and found[1]):
         return _split_each(block, delimiter, is_final)
-    ends = np.flatnonzero(data == NEWLINE)
-    ends = ends[np.searchsorted(quotes, ends) % 2 == 0] if len(quotes) else ends
+    ends = found[0]
     if is_final and block and not (len(ends) and ends[-1] == len(block) - 1):
         ends = np.append(ends, len(block))
     elif not len(ends) and len(block) >= MAX_OPEN:
         return _split_each(block, delimiter, is_final)  # gives the open quote up
     return _records(block, ends, np.zeros(len(ends), np.bool_), delimiter)
+
+
+def plain_ends(block: bytes, delimiter: str) -> tuple[Indices, bool] | None:
+    """The newlines that end records, and whether a quote is open at the end; None where quotes stand elsewhere than
+    around whole fields."""
+    data = np.frombuffer(block or b" ", np.uint8)
+    quotes = np.flatnonzero(data == QUOTE)
+    if not _regular(data, quotes, ord(delimiter)):
+        return None
+    ends = np.flatnonzero(data == NEWLINE)
+    ends = ends[np.searchsorted(quotes, ends) % 2 == 0] if len(quotes) else ends
+    return ends, len(quotes) % 2 == 1
 
 
 def _records(block: bytes, ends: Any, odd: Flags, delimiter: str) -> Records:

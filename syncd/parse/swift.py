@@ -9,20 +9,22 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from syncd.parse import compiled
 from syncd.parse.columns import Known, lift
-from syncd.parse.compiled import library
 from syncd.parse.forms import TooSlow
-from syncd.parse.lines import Flags, Lines
+from syncd.parse.lines import Flags, Indices, Lines
 from syncd.parse.quick import Piece
 from syncd.parse.settle import settle
 from syncd.parse.values import Refused, record, type_of_all
-from syncd.types import INTS, NULL, TEXTS, Type, arrow, join, list_of, struct_of
+from syncd.types import INTS, NULL, STRING, TEXTS, Type, arrow, join, list_of, struct_of
+
+Typed = tuple[pa.Array | None, Type]  # no array: all is null
 
 ATTEMPTS = 4  # to read a block, each knowing what lines that were left by the one before have
 SAMPLES = 8  # of those lines
@@ -40,7 +42,10 @@ _Column._fields_ = [
     ("inner", ctypes.POINTER(_Column)),
     *((name, ctypes.c_int64) for name in ("count", "length", "first", "nulls", "room", "text_room")),
     *((name, ctypes.c_void_p) for name in ("valid", "values", "offsets")),
-    *((name, ctypes.c_int32) for name in ("kind", "width", "quoted", "loose", "has_truths", "next", "after")),
+    *(
+        (name, ctypes.c_int32)
+        for name in ("kind", "width", "quoted", "loose", "has_truths", "blank", "odd", "next", "after")
+    ),
 ]
 
 
@@ -54,6 +59,7 @@ class Field:
     name: str = ""  # of the column
     inner: tuple[Field, ...] = ()
     is_group: bool = False
+    blank: bool = False  # CSV: an empty text is NULL
 
     @classmethod
     def of(cls, key: str, t: Type, guide: Type, name: str = "") -> Field:
@@ -76,12 +82,12 @@ class Field:
 def read(lines: Lines, known: Known) -> tuple[list[Piece], Flags]:
     """The lines that are plain, and which are left. TooSlow."""
     left: Flags = ~lines.blank
-    reader, _ = library()
+    reader, _ = compiled.library()
     if reader is None or not left.any():
         return [], left
     types = {name: column.type for name, column in known.columns.items()}
     for _ in range(ATTEMPTS):
-        found = _Read(reader, lines, fields_of(types, known))
+        found = _Read(reader, lines, ~lines.blank, fields_of(types, known))
         left = ~found.taken & ~lines.blank
         if FEW * left.sum() <= len(lines):
             break
@@ -119,34 +125,77 @@ def _learned(types: Mapping[str, Type], lines: Lines, left: Any, known: Known) -
     }
 
 
+def record_ends(reader: Any, block: bytes, delimiter: str) -> tuple[Indices, bool] | None:
+    """As `records.plain_ends`."""
+    ends, is_open = np.empty(block.count(b"\n"), np.int64), ctypes.c_bool()
+    places = ctypes.c_void_p(ends.ctypes.data), ctypes.byref(is_open)
+    found = reader.syncd_records(ctypes.c_char_p(block), ctypes.c_int64(len(block)), ord(delimiter), *places)
+    return None if found < 0 else (ends[:found], is_open.value)
+
+
+def read_records(
+    reader: Any, lines: Lines, wanted: Flags, names: Sequence[str], delimiter: str, known: Known
+) -> tuple[Flags, dict[str, Typed]]:
+    """Which of the wanted records have a field for each name, and their columns under the declared types.
+
+    A column is text where its type is no plain one, or doesn't hold all its values.
+    """
+    fields = [_delimited(name, known) for name in names]
+    found = _Read(reader, lines, wanted, fields, delimiter)
+    columns = found.columns()
+    if found.odd:
+        texts = [replace(field, type=STRING if field.name in found.odd else NULL, inner=()) for field in fields]
+        columns |= _Read(reader, lines, wanted, texts, delimiter).columns()
+    return found.taken, columns
+
+
+def _delimited(name: str, known: Known) -> Field:
+    guide = known.guide(name)
+    of = guide.element if guide.kind == "list" else guide
+    is_plain = of.kind in ("string", "date", "timestamp", "double", *INTS) or guide.kind == "bool"
+    return replace(Field.of(name, guide if is_plain else STRING, guide, name), blank=name in known.not_text)
+
+
 class _Read:
     """What the library made of a block. Its buffers live as long as an array that shows them."""
 
-    def __init__(self, reader: Any, lines: Lines, fields: Sequence[Field]) -> None:
+    def __init__(
+        self, reader: Any, lines: Lines, wanted: Flags, fields: Sequence[Field], delimiter: str | None = None
+    ) -> None:
         self.reader, self.fields = reader, fields
         self.top = _columns([Field("", NULL, inner=tuple(fields), is_group=True)])
-        self.marks = np.zeros(len(lines), np.uint8)
+        self.taken = wanted.copy()
         starts, ends = np.ascontiguousarray(lines.starts), np.ascontiguousarray(lines.ends)
         places = [ctypes.c_void_p(array.ctypes.data) for array in (starts, ends)]
-        text, marks = ctypes.c_char_p(lines.block), ctypes.c_void_p(self.marks.ctypes.data)
-        if not reader.syncd_json(text, *places, ctypes.c_int64(len(lines)), self.top, marks):
+        marks = ctypes.c_void_p(self.taken.ctypes.data)
+        told = [ctypes.c_char_p(lines.block), *places, ctypes.c_int64(len(lines)), self.top, marks]
+        if not (reader.syncd_json(*told) if delimiter is None else reader.syncd_csv(*told, ord(delimiter))):
             raise MemoryError
 
     def __del__(self) -> None:
         self.reader.syncd_free(self.top, ctypes.c_int64(1))
 
-    @property
-    def taken(self) -> Flags:
-        return self.marks.view(np.bool_)
-
     def piece(self) -> Piece:
-        columns: dict[str, tuple[pa.Array | None, Type]] = {}
+        columns: dict[str, Typed] = {}
         for field, column in _leaves(self.fields, self.top[0]):
             if field.name in columns:
                 raise TooSlow  # dotted and nested
-            array, t = self.values(field, column)
-            columns[field.name] = (None if t.kind == "null" else array), t
+            columns[field.name] = self.whole(field, column)
         return Piece(np.flatnonzero(self.taken), columns, {})
+
+    def columns(self) -> dict[str, Typed]:
+        """Of a delimited part: all but those that were not asked for, or are odd."""
+        found = zip(self.fields, self.top[0].inner[: len(self.fields)], strict=True)
+        return {field.name: self.whole(field, column) for field, column in found if column.kind and not column.odd}
+
+    @property
+    def odd(self) -> list[str]:
+        found = zip(self.fields, self.top[0].inner[: len(self.fields)], strict=True)
+        return [field.name for field, column in found if column.odd]
+
+    def whole(self, field: Field, column: _Column) -> Typed:
+        array, t = self.values(field, column)
+        return (None, NULL) if t.kind == "null" else (array, t)
 
     def values(self, field: Field, column: _Column) -> tuple[pa.Array, Type]:
         """As the slow way has them, and the type that they need."""
@@ -207,6 +256,7 @@ def _columns(fields: Sequence[Field]) -> Any:
         column.loose = field.guide.kind == field.type.kind and field.type.kind in ("bool", "uint8")
         if field.type.kind in (*INTS, "double", "date", "timestamp"):
             column.width = arrow(field.type).bit_width // 8
+        column.blank = field.blank
         if field.inner:
             column.inner, column.count = _columns(field.inner), len(field.inner)
     return made

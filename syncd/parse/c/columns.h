@@ -33,6 +33,7 @@ typedef struct column {
     int32_t quoted;          /* a number may stand in quotes */
     int32_t loose;           /* a truth may be 0 or 1, a small number true or false */
     int32_t has_truths;      /* there was a true or false among the numbers */
+    int32_t blank, odd;      /* CSV: an empty text is no value; a value was none of the column's type */
     int32_t next, after;     /* guesses: which field comes first, and which behind this one */
 } column;
 

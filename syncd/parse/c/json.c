@@ -353,12 +353,13 @@ static bool add_line(place p, place end, column *top) {
     return p && skip(p, end) == end;
 }
 
-/* Rows from the lines that are plain, marked in `taken`; false when there is no memory. `top` is a group. */
+/* Rows from the lines that `taken` marks; the mark is cleared where a line is not plain. False: no memory. */
 bool syncd_json(place text, const int64_t *starts, const int64_t *ends, int64_t lines, column *top, uint8_t *taken);
 
 bool syncd_json(place text, const int64_t *starts, const int64_t *ends, int64_t lines, column *top, uint8_t *taken) {
     for (int64_t line = 0; line < lines; line++) {
         int64_t rows = top->length;
+        if (!taken[line]) continue;
         taken[line] = add_line(text + starts[line], text + ends[line], top);
         if (!taken[line]) cut_back(top, rows);
     }
