@@ -39,7 +39,7 @@ from syncd.sync import Mirror, Watch
 log = structlog.get_logger()
 
 M_ARENA_MAX = -8  # of mallopt(3)
-LOCK, LANDING = "syncd.lock", "landing"
+LOCK, LANDING, ASKED = "syncd.lock", "landing", "asked"
 
 
 class Busy(TryAgain):
@@ -146,7 +146,7 @@ def open_house(
         lake = build_lake(settings)
         with trouble(f"opening {root}"):
             start(lake)
-            state = open_state(settings.state_path)
+            state = open_state(settings.state_path, root / ASKED)
         closing.callback(state.close)
         workers = closing.enter_context(ThreadPoolExecutor(settings.workers, thread_name_prefix="stage"))
         commits = Commits(lake)

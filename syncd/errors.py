@@ -7,7 +7,8 @@
     ├── LinkExpired   list the parts again and go on
     ├── StartOver     forget what was staged, or what was asked for, and begin again
     ├── HandOver      note that the run waits for files that a person must bring
-    └── BadRun        set the run aside, tell, go on with the others
+    └── BadRun        set the run aside, tell, go on with the others (Barred: a right is missing, so it is tried again
+                      by itself, ever more slowly)
 
 Anything else is a bug: it ends the process, the supervisor starts it again, and nothing is lost.
 """
@@ -82,6 +83,10 @@ class HandOver(SyncdError):
 
 class BadRun(SyncdError):
     """Set the run aside, tell, and go on with the others."""
+
+
+class Barred(BadRun):
+    """Set it aside as well; but somebody may grant the right that is missing, so try it again, ever more slowly."""
 
 
 def exit_code_of(codes: Container[int]) -> int:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from syncd.asking import is_overdue
 from syncd.destinations.lake import Lake
 from syncd.gaps import GONE, SEAM, Gap, Key, calendar, is_lost, jobs_complete_up_to
 from syncd.model import NEVER, Failure, Job
 from syncd.reserve import Room
 from syncd.rights import readable
 from syncd.settings import Settings
-from syncd.state import EXPIRED, SET_ASIDE, Noted, State, read_state
+from syncd.state import EXPIRED, SET_ASIDE, WAITING, Noted, State, read_state
 from syncd.volume import WEEK, Volume
 
 STATES = ("asked", "waiting", "found", "staging", "loaded", "superseded", "expired", "set_aside")
@@ -98,8 +99,8 @@ def overlaps(jobs: Iterable[Job]) -> list[str]:
 def status(
     seen: Seen, names: Iterable[str], now: datetime, disk: Room, volume: Volume, missed: Iterable[Gap]
 ) -> dict[str, Any]:
-    """The answer of `syncd status --json`: `ok` is False when a source is in trouble, a run set aside or lost, or
-    downloads wait for room on the disk.
+    """The answer of `syncd status --json`: `ok` is False when a source is in trouble, a run set aside, lost or overdue
+    from a person's hands, or downloads wait for room on the disk.
 
     Periods that are not here say nothing of syncd, which works well while the vendor is late: `gaps` counts those of
     `missed` that need a person.
@@ -116,15 +117,21 @@ def status(
             "hint": (last["hint"] or None) if last else None,
             "slack_hours": slack_hours(mine, now),
             "runs": dict(sorted(Counter(run["state"] for run in mine).items())),
+            "overdue": [run["run"] for run in mine if awaits_too_long(run, now)],
             "superseded_by_fewer_rows": [run for source, run in seen.fuller if source == name],
             "jobs": {job: {"complete_up_to": at} for (source, job), at in sorted(reached.items()) if source == name},
             "scopes": {scope: freshness(mine, scope, now) for scope in sorted({run["scope"] for run in mine})},
         }
     wrong = any(run["state"] == SET_ASIDE or is_lost(run) for run in runs)
-    wrong = wrong or disk.is_short or any(one["error"] for one in sources.values())
+    wrong = wrong or disk.is_short or any(one["error"] or one["overdue"] for one in sources.values())
     room = {"free": disk.free, "reserve": disk.reserve, "downloads_paused": disk.is_short}
     needed = sum(gap.needs_you for gap in missed)
     return {"ok": not wrong, "gaps": needed, "sources": sources, "disk": room | volume.as_answer()}
+
+
+def awaits_too_long(run: Mapping[str, Any], now: datetime) -> bool:
+    """Whether a person should have handed its files over long since."""
+    return run["state"] == WAITING and is_overdue(run["found_at"], now)
 
 
 def freshness(runs: Iterable[Mapping[str, Any]], scope: str, now: datetime) -> dict[str, Any]:

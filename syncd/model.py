@@ -56,6 +56,11 @@ class Run:
         """What the operator types: `<source>/<run>`."""
         return f"{self.source}/{self.id}"
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether the source read it itself at one instant: the next one brings all that this would have brought."""
+        return self.start == self.end == self.completed_at
+
 
 @dataclass(frozen=True, slots=True)
 class ExportRequest:

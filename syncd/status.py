@@ -90,6 +90,9 @@ def shapes(standing: Standing) -> list[RenderableType]:
     for name, source in found["sources"].items():
         if source["error"]:
             said += [Text(f"{name}: {source['error']}", style=BAD), f"  → {source['hint']}"]
+        for run in source["overdue"]:
+            said.append(Text(f"{name}/{run} is overdue: nobody has handed its files over", style=BAD))
+            said.append("  → syncd runs --state waiting")
         for run in source["superseded_by_fewer_rows"]:
             said.append(Text(f"{name}/{run} was superseded by a run with fewer rows; its files are kept", style=NEAR))
             said.append("  → compare the two in _syncd.runs: the vendor may have purged")
@@ -165,6 +168,7 @@ def where_to_look(found: Mapping[str, Any]) -> list[str]:
     wrong = {
         "syncd check": any(source["error"] for source in sources),
         "syncd runs --state set_aside": any("set_aside" in source["runs"] for source in sources),
+        "syncd runs --state waiting": any(source["overdue"] for source in sources),
         "syncd gaps": found["gaps"] > 0,
     }
     return [command for command, is_so in wrong.items() if is_so] or ([] if found["ok"] else ["syncd runs"])

@@ -35,6 +35,7 @@ from syncd.judge import Rules, judge
 from syncd.landing import Landing, read
 from syncd.model import Batch, Destination, ExportRequest, Landed, Part, Run, Scope, Staged
 from syncd.parse import parse
+from syncd.readings import forget, put_behind, stand_in
 from syncd.retry import Also, Patience, Patient
 from syncd.state import EXPIRED, FOUND, SET_ASIDE, STAGING, Noted, State, run_of
 
@@ -195,12 +196,18 @@ def ask_for_exports(mirror: Mirror) -> Answers:
     name, state = mirror.source.name, mirror.state
     known = Also(mirror.destination.loaded(name), {row["run"] for row in state.runs(name)})
     with mirror.asking:
-        answers = ask(mirror.source, state.requests, known, mirror.clock())
+        answers = ask(mirror.source, state.requests, known, mirror.clock(), partial(landed, mirror))
         state.found(answers.finished, mirror.clock())
         for run in answers.finished:
             state.requests.forget(name, run.id)
             log.info("run_found", run=run.name, scope=run.scope, period_start=run.start, period_end=run.end)
     return answers
+
+
+def landed(mirror: Mirror, request: ExportRequest) -> Run | None:
+    """The run that a request became, when all of it is on our disk already."""
+    run = mirror.landing.run(request.source, request.id)
+    return run if run and mirror.landing.parts(run) is not None else None
 
 
 def not_delivered(noted: Noted) -> End:
@@ -226,9 +233,10 @@ def open_runs(mirror: Mirror, *, sweep: bool) -> list[Run]:
 
 
 def still_worth_it(mirror: Mirror, runs: Iterable[Run], found: Container[str]) -> Iterator[Run]:
-    """Without snapshots that have not landed where a newer one was found: what they would hold is gone."""
+    """Without those that have not landed, where a newer one was found that brings all they would, or all there is."""
     for run in runs:
-        if run.scope in found and mirror.source.scope(run.scope).snapshot and mirror.landing.parts(run) is None:
+        replaced = run.is_reading or mirror.source.scope(run.scope).snapshot
+        if run.scope in found and replaced and mirror.landing.parts(run) is None:
             mirror.state.forget(run.source, [run.id])
         else:
             yield run
@@ -248,9 +256,7 @@ def try_to_load(mirror: Mirror, run: Run) -> End:
         with trouble(run.name):
             return End(run, load(mirror, run))
     except BadRun as error:
-        mirror.state.record(run, state=SET_ASIDE, error=str(error), hint=error.hint)
-        log.error("run_set_aside", run=run.name, error=str(error), hint=error.hint)
-        return End(run, "set_aside", error)
+        return set_aside(mirror, run, error)
     except TryAgain as error:
         mirror.state.record(run, state=FOUND, error=str(error), hint=error.hint)
         log.warning("run_waits", run=run.name, error=str(error), hint=error.hint)
@@ -272,7 +278,7 @@ def load(mirror: Mirror, run: Run) -> str:
             staged = stage(mirror, run, scope, names)
             mirror.state.record(run, **tally(staged))
             judge(run, scope, staged, mirror.rules, accept_rejected=noted["accept_rejected"])
-            if scope.snapshot and run.start == run.end and mirror.destination.shows(run, staged):  # read, not asked for
+            if scope.snapshot and run.is_reading and mirror.destination.shows(run, staged):
                 return drop(mirror, run)
             mirror.commits(run, staged)
             log.info("run_committed", run=run.name)
@@ -282,6 +288,7 @@ def load(mirror: Mirror, run: Run) -> str:
             mirror.state.forget_staged(run)
             if fetch == FETCHES:
                 raise BadRun(f"{error} ({FETCHES} times)", hint=f"once it is mended: syncd retry {run.name}") from error
+    put_behind(mirror.state, mirror.landing, run)
     mirror.state.forget(run.source, [run.id])
     if not mirror.rules.keep_landed:
         mirror.landing.forget(run)
@@ -289,10 +296,20 @@ def load(mirror: Mirror, run: Run) -> str:
     return "loaded"
 
 
+def set_aside(mirror: Mirror, run: Run, error: BadRun) -> End:
+    """Write down that a run needs a person; told once of readings that come to nothing one after the other."""
+    noted = stand_in(mirror.state, mirror.landing, run)
+    kept = run_of(noted)
+    mirror.state.record(kept, state=SET_ASIDE, error=str(error), hint=error.hint)
+    if noted["error"] != str(error):
+        log.error("run_set_aside", run=kept.name, error=str(error), hint=error.hint)
+    return End(kept, "set_aside", error)
+
+
 def drop(mirror: Mirror, run: Run) -> str:
     """Forget a snapshot that is the very same as the last: it would make no version."""
-    mirror.state.forget(run.source, [run.id])
-    mirror.landing.forget(run)
+    put_behind(mirror.state, mirror.landing, run)
+    forget(mirror.state, mirror.landing, run)
     log.info("run_unchanged", run=run.name, scope=run.scope)
     return "unchanged"
 

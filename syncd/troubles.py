@@ -11,15 +11,17 @@ from typing import Any, NamedTuple
 
 from syncd import show
 from syncd.gaps import EXPIRED, SET_ASIDE
+from syncd.ledger import awaits_too_long
 from syncd.model import NEVER
 from syncd.outlook import Outlook
 from syncd.reserve import HINT
 
-SOURCE, DISK, EXPIRING, WAITING = "source", "disk", "expiring", "waiting"
+SOURCE, DISK, EXPIRING, WAITING, OVERDUE = "source", "disk", "expiring", "waiting", "overdue"
 WORDS = {
     SOURCE: "can't be read",
     DISK: "downloads are paused",
     SET_ASIDE: "set aside",
+    OVERDUE: "overdue: nobody has handed its files over",
     WAITING: "waiting for its files from you",
     EXPIRING: "not home yet, and soon deleted by the vendor",
     "failed": "failed at the vendor",
@@ -72,7 +74,8 @@ def troubles(seen: Outlook, expiring_within: timedelta) -> Iterator[Trouble]:
         yield Trouble(DISK, "", f"{free} of the disk are free, {kept} are kept for commits", HINT)
     for run in seen.on_their_way:
         if run["state"] == WAITING:
-            yield Trouble(WAITING, error=run["error"] or "", hint=run["hint"] or "", **of(run))
+            kind = OVERDUE if awaits_too_long(run, seen.at) else WAITING
+            yield Trouble(kind, error=run["error"] or "", hint=run["hint"] or "", **of(run))
         if (left := (run["expires_at"] or NEVER) - seen.at) < expiring_within:
             held_up = f"; {run['error']}" if run["error"] else ""
             error = f"the vendor deletes its files in {show.ago(max(left.total_seconds(), 0))}{held_up}"

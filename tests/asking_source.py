@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from syncd.errors import BadRun, HandOver, StartOver, TryAgain, Unsent
+from syncd.errors import BadRun, Barred, HandOver, StartOver, TryAgain, Unsent
 from syncd.model import Body, Column, ExportRequest, Job, Part, Run, Scope
 from syncd.types import Type
 
@@ -28,8 +28,8 @@ class File:
 
 
 class Asked:
-    """A Source and MustAsk. `behave` says what becomes of an export: done, works, fails, refuses, limits, is_away or
-    by_mail."""
+    """A Source and MustAsk. `behave` says what becomes of an export: done, works, fails, refuses, bars, limits, is_away
+    or by_mail."""
 
     name = "mail"
     in_flight = 1
@@ -58,6 +58,8 @@ class Asked:
 
     def submit(self, request: ExportRequest) -> str:
         match self.behave(request):
+            case "bars":
+                raise Barred("403: this key may not export")
             case "refuses":
                 raise BadRun("406: both audience and contact", hint="leave one of them out")
             case "limits":

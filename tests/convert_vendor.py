@@ -83,7 +83,7 @@ def landed(source: Convert, run: Run) -> bytes:
 
 
 def rows(source: Convert, run: Run) -> list[dict[str, Any]]:
-    return [orjson.loads(line) for line in landed(source, run).splitlines()]
+    return [orjson.loads(line) for line in landed(source, run).splitlines() if line]
 
 
 def one_scope(sandbox: Sandbox, scope: str, **more: Any) -> list[dict[str, Any]]:

@@ -25,13 +25,14 @@ MAY_IMPORT = {  # room: the rooms it may know; a room that isn't here stands out
     "reserve": WORDS,
     "landing": WORDS | {"fetch", "reserve"},
     "gaps": WORDS,
+    "readings": WORDS | {"state", "landing"},
     "inquiry": WORDS | {"state", "gaps"},
     "sources": WORDS | {"fetch"},
     "destinations": WORDS,
     "judge": WORDS,
     "asking": WORDS | {"state"},
     "commits": WORDS,
-    "sync": WORDS | {"asking", "judge", "commits", "state", "landing", "parse", "retry", "inquiry"},
+    "sync": WORDS | {"asking", "judge", "commits", "state", "landing", "parse", "readings", "retry", "inquiry"},
 }
 
 

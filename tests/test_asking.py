@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from syncd.commits import Commits
 from syncd.daemon import brought_home
@@ -17,6 +20,7 @@ from syncd.errors import TryAgain
 from syncd.handover import ingest
 from syncd.judge import Rules
 from syncd.landing import Landing
+from syncd.ledger import awaits_too_long, look_at
 from syncd.model import ExportRequest
 from syncd.orders import retry
 from syncd.progress import Nobody
@@ -41,7 +45,7 @@ class House:
         self.mirror = Mirror(
             source=patient(self.vendor, Patience(timedelta(0), self.stop)),
             destination=self.lake,
-            state=open_state(root / "home" / "state.sqlite"),
+            state=open_state(root / "home" / "state.sqlite", root / "home" / "asked"),
             landing=Landing(root / "home" / "landing"),
             rules=Rules(),
             patience=Patience(timedelta(0), self.stop),
@@ -222,3 +226,110 @@ def test_losing_the_state_asks_for_nothing_twice(house: Build, tmp_path: Path) -
     second.turn()
     assert second.vendor.posts == []
     assert second.loaded() == [("activities-20260228", 1)]
+
+
+def lose_the_state(one: House) -> None:
+    one.close()
+    (one.root / "home" / "state.sqlite").unlink()
+
+
+def outstanding(one: House) -> list[tuple[str, str, str, int]]:
+    noted = one.mirror.state.requests.of("mail")
+    return [(each.request.id, each.state, each.ticket, each.request.attempt) for each in noted]
+
+
+@pytest.mark.parametrize("how", ["works", "by_mail", "refuses"])
+def test_what_was_asked_for_is_known_after_the_state_is_lost(house: Build, how: str) -> None:
+    first = house(lambda request: how, days=1)
+    first.turn()
+    before = outstanding(first)
+    assert len(before) == 1
+    lose_the_state(first)
+    again = house(lambda request: how, days=1)
+    again.vendor.posts, again.vendor.folder = [], again.root / "elsewhere"  # a vendor that can't tell
+    again.vendor.folder.mkdir()
+    again.turn(timedelta(seconds=1))
+    assert outstanding(again) == before and again.vendor.posts == []
+
+
+def test_what_was_brought_home_is_not_asked_for_after_the_state_is_lost(house: Build) -> None:
+    first = house(lambda request: "done", days=2)
+    brought_home(first.mirror, timedelta(hours=1))
+    assert not list((first.root / "home" / "asked").rglob("*.json"))
+    lose_the_state(first)
+    again = house(lambda request: "done", days=2)
+    again.turn()
+    assert again.vendor.posts == [] and outstanding(again) == []
+
+
+def test_what_had_landed_when_the_state_was_lost_is_loaded_unasked(house: Build, tmp_path: Path) -> None:
+    first = house(lambda request: "by_mail", days=1)
+    first.turn()
+    (noted,) = first.mirror.state.requests.of("mail")
+    (tmp_path / "a.jsonl").write_bytes(b'{"_id": "x", "attempt": 1}\n')
+    run = noted.request.delivered(NOW, format="jsonl")
+    first.mirror.landing.take(run, {"a.jsonl": tmp_path / "a.jsonl"})
+    first.mirror.state.requests.forget("mail", run.id)
+    lose_the_state(first)
+    again = house(lambda request: "by_mail", days=1)
+    again.turn()
+    assert again.loaded() == [("x", 1)] and again.vendor.posts == []
+
+
+def test_of_two_that_would_bring_the_same_only_the_first_is_asked_for(house: Build) -> None:
+    one = house(lambda request: "by_mail", days=1)
+    one.turn()
+    (first,) = one.vendor.due(NOW)
+    one.vendor.due = lambda now: iter([replace(first, id="activities-later")])  # type: ignore[method-assign]
+    one.turn(timedelta(days=7))
+    assert [id for id, *_ in outstanding(one)] == [first.id]
+
+
+def test_a_right_that_is_missing_is_tried_ever_more_slowly_told_once_and_holds_back_the_others(house: Build) -> None:
+    behave = ["bars"]
+    one = house(lambda request: behave[0])
+    tries: dict[int, datetime] = {}
+    with capture_logs() as events:
+        for _ in range(40):
+            one.turn(timedelta(minutes=30))
+            ((id, state, _, attempt),) = outstanding(one)
+            assert (id, state) == ("activities-20260226", "set_aside")
+            tries.setdefault(attempt, one.now)
+    pauses = [later - earlier for earlier, later in pairwise(tries.values())]
+    assert pauses == sorted(pauses) and len(tries) < 16
+    assert [event["event"] for event in events].count("run_set_aside") == 1
+    behave[0] = "done"
+    one.turn(timedelta(days=1))
+    assert ("activities-20260226", max(tries) + 1) in one.loaded() and len(one.loaded()) == 2, "others follow"
+
+
+def test_files_that_nobody_brings_are_told_as_overdue_once(house: Build) -> None:
+    one = house(lambda request: "by_mail", days=1)
+    overdue: list[list[str]] = []
+    with capture_logs() as events:
+        for _ in range(6):
+            one.turn(timedelta(hours=12))
+            seen = look_at(one.lake, one.mirror.state, {"mail"})
+            overdue += [[run["run"] for run in seen.runs if awaits_too_long(run, one.now)]]
+    assert [len(each) for each in overdue] == [0, 0, 0, 0, 0, 1], "more than two days"
+    told = [event for event in events if event["event"] in ("run_awaits_files", "run_overdue")]
+    of_first = [event for event in told if event["run"] == "mail/activities-20260301"]
+    assert [event["event"] for event in of_first] == ["run_awaits_files", "run_overdue"]
+    assert of_first[1]["error"].startswith("OVERDUE, asked for on 2026-03-02") and of_first[1]["log_level"] == "error"
+
+
+def test_an_attempt_that_was_surely_not_made_is_made_by_another_process_without_a_doubt(house: Build) -> None:
+    first = house(lambda request: "fails" if request.attempt == 1 else "limits", days=1)
+    first.turn()
+    first.turn(timedelta(minutes=2))
+    ((_, _, _, attempt),) = outstanding(first)
+    first.close()
+    asked_at = []
+
+    def behave(request: ExportRequest) -> str:
+        asked_at.append(request.asked_at)
+        return "by_mail"
+
+    again = house(behave, days=1)
+    again.turn(timedelta(hours=3))
+    assert attempt == 2 and asked_at[0] == again.now, "the instant at which it is asked for, not at which it was to be"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections import Counter
 from collections.abc import Iterator
@@ -13,14 +14,18 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
+from syncd.errors import BadRun, LinkExpired, TryAgain
 from syncd.model import MustAsk, Source
 from syncd.parse import parse
 from syncd.retry import Patient
 from syncd.settings.convert import SCOPES as CONFIGURED
 from syncd.sources.convert.answers import Digits, dumps, ids, instant, loads
 from syncd.sources.convert.answers import rows as rows_of
+from syncd.sources.convert.api import NoRight
 from syncd.sources.convert.dictionary import TABLES, declared
 from syncd.sources.convert.dimensions import DIMENSIONS
+from syncd.sources.convert.exports import project_rows
+from syncd.sources.convert.logs import history
 from syncd.sources.convert.scopes import SCOPES
 from tests.convert_vendor import SOON, Clock, landed, one_scope, reader, rows, running, runs
 from tests.source_contract import SourceContract
@@ -208,7 +213,7 @@ def test_declared_columns_hold_what_the_vendor_sends() -> None:
 # ---- which runs a pass has
 
 
-def test_a_pass_reads_what_is_due_and_a_sweep_reads_all() -> None:
+def test_a_scope_is_read_at_its_interval_and_a_sweep_makes_no_difference() -> None:
     clock = Clock()
     with running() as vendor:
         scopes = {"goals": timedelta(hours=1), "tags": timedelta(hours=6)}
@@ -222,8 +227,42 @@ def test_a_pass_reads_what_is_due_and_a_sweep_reads_all() -> None:
         assert runs(source, sweep=False) == {}
         clock.go_on(minutes=26)
         assert runs(source, sweep=False).keys() == {"goals"}, "a little early is on time"
-        clock.go_on(seconds=1)
+        clock.go_on(hours=4)
+        assert runs(source, sweep=True).keys() == {"goals"}
+        clock.go_on(hours=1)
         assert runs(source, sweep=True).keys() == scopes.keys()
+
+
+def test_a_clock_that_was_set_back_holds_up_no_scope() -> None:
+    clock = Clock()
+    with running() as vendor:
+        source = reader(vendor, "goals", "change_history", clock=clock)
+        ahead = runs(source)
+        for run in ahead.values():
+            source.parts(run)
+        clock.go_on(days=-300)
+        found = runs(source, closed=frozenset(run.id for run in ahead.values()))
+        assert found.keys() == ahead.keys()
+        assert found["change_history"].ref == "", "a reading of tomorrow says nothing of what was read by now"
+
+
+def test_a_scope_that_is_refused_is_tried_ever_more_slowly_and_recovers() -> None:
+    clock = Clock()
+    with running(refuse_every=1, refuse_with="403", refuse_path="/goals") as vendor:
+        source = reader(vendor, "goals", clock=clock)
+        tried = []
+        for hour in range(0, 120, 6):
+            if run := runs(source).get("goals"):
+                tried.append(hour)
+                with pytest.raises(NoRight):
+                    landed(source, run)
+            clock.go_on(hours=6)
+        assert tried == [0, 12, 36, 60, 84, 108]
+        vendor.set_trouble(refuse_every=0)
+        clock.go_on(hours=24)
+        assert landed(source, runs(source)["goals"])
+        clock.go_on(hours=6)
+        assert runs(source), "its own interval again"
 
 
 def test_a_run_whose_parts_were_never_listed_is_offered_again() -> None:
@@ -344,16 +383,53 @@ def test_a_throttled_report_goes_on_where_it_was() -> None:
     assert len([one for one in asked if one["status"] == 200]) == len(steps), "nothing was asked for twice"
 
 
-def test_one_experience_that_is_refused_is_told_and_holds_up_no_other() -> None:
-    with running(experiences=2) as vendor:
+@pytest.mark.parametrize("scope", ["aggregated_report", "daily_report", "report_settings", "report_export"])
+def test_one_experience_that_is_refused_is_a_row_that_says_so_and_holds_up_no_other(scope: str) -> None:
+    clock = Clock()
+    with running(experiences=2, goals=1) as vendor:
+        source = reader(vendor, scope, projects=[2001], clock=clock)
+        run = runs(source)[scope]
+        gone = vendor.api.account.lists[2001, "experiences"].pop()
+        told = []
+        for _ in range(2):
+            with capture_logs() as events:
+                found = rows(source, run)
+            told += [event for event in events if event["event"] == "reads_refused"]
+            clock.go_on(hours=7)
+    refused = [row for row in found if row.get("refused")]
+    assert {row["experience_id"] for row in refused} == {gone["id"]}
+    assert all("404" in row["refused"] and row["fetched_at"] for row in refused)
+    assert {row["experience_id"] for row in found if not row.get("refused")} == {200101}
+    (event,) = told
+    assert (event["scope"], event["refused"]) == (scope, len(refused)) and "404" in event["error"]
+
+
+def test_shares_in_which_all_are_refused_hold_up_no_other_share() -> None:
+    with running(experiences=40, goals=1) as vendor:
         source = reader(vendor, "aggregated_report", projects=[2001])
         run = runs(source)["aggregated_report"]
-        gone = vendor.api.account.lists[2001, "experiences"].pop()
-        with capture_logs() as events:
-            found = rows(source, run)
-    assert gone["id"] not in {row["experience_id"] for row in found} != set()
-    (told,) = [event for event in events if event["event"] == "reads_refused"]
-    assert (told["refused"], told["of"]) == (1, 2) and "404" in told["error"]
+        experiences = vendor.api.account.lists[2001, "experiences"]
+        experiences[:] = [row for row in experiences if row["id"] % 8 == 3]
+        found = rows(source, run)
+    assert len(source.parts(run)) == 8
+    assert {row["experience_id"] for row in found if "refused" not in row} == {
+        row["id"] for row in experiences if row["start_time"]
+    }
+
+
+def test_a_report_that_is_refused_for_all_is_refused_as_a_whole() -> None:
+    with running(experiences=40, goals=1, refuse_every=1, refuse_with="403", refuse_path="_report") as vendor:
+        source = reader(vendor, "aggregated_report", projects=[2001])
+        run = runs(source)["aggregated_report"]
+        with pytest.raises(NoRight):
+            landed(source, run)
+
+
+def test_one_report_that_fails_on_and_on_holds_up_no_other() -> None:
+    with running(experiences=4, goals=1, refuse_every=1, refuse_with="500", refuse_path="200102/report_settings") as it:
+        found = one_scope(it, "report_settings", projects=[2001])
+    assert {row["experience_id"] for row in found if "refused" in row} == {200102}
+    assert len({row["experience_id"] for row in found}) == 3
 
 
 def test_report_settings_are_rows() -> None:
@@ -395,8 +471,6 @@ def test_a_dead_link_is_asked_for_anew(trouble: dict[str, Any]) -> None:
         source = Patient(reader(vendor, "report_export", projects=[2001]), SOON)
         run = runs(source)["report_export"]  # type: ignore[arg-type]
         (part,) = source.parts(run)
-        from syncd.errors import LinkExpired, TryAgain
-
         found = b""
         for _ in range(20):
             try:
@@ -412,8 +486,6 @@ def test_a_dead_link_is_asked_for_anew(trouble: dict[str, Any]) -> None:
 
 
 def test_an_export_that_answers_without_a_link_is_told_word_for_word() -> None:
-    from syncd.errors import BadRun
-
     with running(experiences=1, link="empty") as vendor, pytest.raises(BadRun, match=r'{"data":{}}'):
         one_scope(vendor, "report_export", projects=[2001])
 
@@ -422,14 +494,47 @@ def test_a_project_export_is_left_out_while_nothing_changed() -> None:
     clock = Clock()
     with running() as vendor:
         source = reader(vendor, "project_export", clock=clock)
-        found = rows(source, runs(source)["project_export"])
+        run = runs(source)["project_export"]
+        found = rows(source, run)
         assert {row["section"] for row in found} == {"project", "experiences", "audiences", "locations", "goals"}
         assert len({(row["project_id"], row["section"], row["entry"]) for row in found}) == len(found)
         clock.go_on(hours=7)
-        assert runs(source) == {}
-        vendor.api.account.projects[1]["modified_at"] += 1
+        assert runs(source), "what was read was not loaded"
+        again = reader(vendor, "project_export", clock=clock)
+        assert runs(again, closed=frozenset({run.id})) == {}, "also for another process"
+        vendor.api.account.lists[2001, "experiences"][1]["name"] = "of a draft, say"
         clock.go_on(hours=7)
-        assert runs(source).keys() == {"project_export"}
+        assert runs(again, closed=frozenset({run.id})).keys() == {"project_export"}
+
+
+def test_a_project_without_a_version_is_exported_each_time() -> None:
+    clock = Clock()
+    with running() as vendor:
+        del vendor.api.account.projects[1]["settings"]["version"]
+        source = reader(vendor, "project_export", clock=clock)
+        run = runs(source)["project_export"]
+        source.parts(run)
+        clock.go_on(hours=7)
+        assert runs(source, closed=frozenset({run.id})).keys() == {"project_export"}
+
+
+@pytest.mark.parametrize("wrapped", [b"%s", b'{"data": %s}'])
+def test_a_project_export_is_read_entry_by_entry(wrapped: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = {
+        "project": {"id": 7, "sdk_secret": "X"}, "goals": [{"id": 1, "n": 1.50}, {"name": "no id"}], "version": 12,
+        "experiences": [{"id": n, "js": 'x"]}\\' * 40, "Ünï": None} for n in range(50)], "sdk_secret": "X", "tags": [],
+    }  # fmt: skip
+    monkeypatch.setattr("syncd.sources.convert.entries.BLOCK", 7)
+    file = io.BytesIO(wrapped % orjson.dumps(whole))
+    found = list(project_rows(file, {"project_id": 7}))
+    assert [(row["section"], row["entry"]) for row in found[:4]] == [
+        ("project", "7"), ("goals", "1"), ("goals", "#1"), ("version", "#0"),
+    ]  # fmt: skip
+    assert [row["document"] for row in found[4:]] == whole["experiences"] and "X" not in str(found)
+    cut = wrapped % orjson.dumps(whole)
+    for text in (b"", b"<html>", cut[:-90], cut[:50], b'{"a":[1,'):
+        with pytest.raises(TryAgain):
+            list(project_rows(io.BytesIO(text), {}))
 
 
 # ---- logs
@@ -469,16 +574,42 @@ def test_the_logs_of_an_account_are_kept_to_the_projects_that_were_configured() 
             assert {row["project"] for row in found if row["level"] == "account"} <= {2002}, scope
 
 
-def test_a_reading_that_was_stopped_is_left_to_the_newer_one() -> None:
-    clock = Clock()
-    with running(experiences=2, goals=1) as vendor:
-        stopped = runs(reader(vendor, "aggregated_report", "change_history", "goals", clock=clock))
-        clock.go_on(seconds=90)
-        source = reader(vendor, "aggregated_report", "change_history", "goals", clock=clock)
-        newer = runs(source)
-        for scope, run in stopped.items():
-            assert bool(source.parts(run)) == (scope == "goals"), "its newer rows would hold, were it not dropped"
-            assert source.parts(newer[scope])
+def test_a_record_without_an_instant_ends_no_walk() -> None:
+    clock = Clock(datetime(2026, 1, 5, 20, 0, 0, tzinfo=UTC))
+    with running(history=160, experiences=1) as vendor:
+        for record in vendor.api.account.history[2001][100:115]:
+            record["timestamp"] = 0
+        source = reader(vendor, "change_history", projects=[2001], clock=clock)
+        found = rows(source, runs(source, closed=frozenset({"change_history-20260105T010000Z"}))["change_history"])
+    assert len(found) == 160, "all are of that day, or of no day at all"
+    assert sum(row["timestamp"] is None for row in found) == 15
+
+
+def test_a_history_that_comes_oldest_first_is_read_to_its_end() -> None:
+    pages = {number: [{"timestamp": number * 1000 + nth} for nth in range(3)] for number in range(1, 5)}
+    for since in (0, 2500, 9999):
+        found = list(history(lambda number: pages.get(number, []), since, set()))
+        assert len(found) == 12
+    newest_first = {5 - number: page[::-1] for number, page in pages.items()}
+    assert len(list(history(lambda number: newest_first.get(number, []), 3001, set()))) == 6
+
+
+def test_a_log_that_was_refused_for_a_while_lacks_nothing_afterwards() -> None:
+    clock = Clock(datetime(2026, 1, 5, 20, 0, 0, tzinfo=UTC))
+    closed: set[str] = set()
+    with running(history=120, experiences=1) as vendor:
+        source = reader(vendor, "change_history", projects=[2001], clock=clock)
+        kept, counts = set(), []
+        for trouble in ({"refuse_every": 1, "refuse_with": "403", "refuse_path": "1001/change-history"}, {}, {}):
+            vendor.set_trouble(reset=True, **trouble)
+            run = runs(source, closed=frozenset(closed))["change_history"]
+            found = rows(source, run)
+            kept |= {row["level"] for row in found}
+            closed.add(run.id)
+            clock.go_on(days=30)
+            counts.append(len(found))
+    assert kept == {"account", "project"}
+    assert counts == [120, 120, 50], "a page, once what was missed is loaded"
 
 
 def test_all_three_levels_are_asked() -> None:
@@ -497,10 +628,11 @@ def test_live_data_tells_where_events_may_be_missing(step: int, gaps: int, equal
     clock = Clock()
     with running(experiences=0, live_step=step, live_equal=equal) as vendor:
         source = reader(vendor, "live_data", projects=[2001], clock=clock)
-        readings = []
+        readings, closed = [], set()
         for _ in range(3):
-            found = rows(source, runs(source)["live_data"])
-            readings.append([row for row in found if row["level"] == "account"])
+            run = runs(source, closed=frozenset(closed))["live_data"]
+            readings.append([row for row in rows(source, run) if row["level"] == "account"])
+            closed.add(run.id)
             clock.go_on(hours=7)
     assert Counter(row["kind"] for row in readings[0]) == {"event": 100}
     for reading in readings[1:]:
@@ -512,6 +644,15 @@ def test_live_data_tells_where_events_may_be_missing(step: int, gaps: int, equal
     if gaps:
         (gap,) = [row for row in readings[1] if row["kind"] == "gap"]
         assert gap["gap_from"] == readings[0][-1]["timestamp"] < gap["gap_to"] == readings[1][1]["timestamp"]
+
+
+def test_a_window_whose_run_was_not_loaded_comes_again() -> None:
+    clock = Clock()
+    with running(experiences=0, live_step=0) as vendor:
+        source = reader(vendor, "live_data", projects=[2001], clock=clock)
+        first = rows(source, runs(source)["live_data"])
+        clock.go_on(hours=7)
+        assert rows(source, runs(source)["live_data"]) == first != []
 
 
 def test_a_window_that_is_read_again_for_its_run_loses_nothing() -> None:

@@ -86,6 +86,39 @@ def test_raw_data_waits_for_its_mail_and_is_bound_by_the_vendors_job_id(tmp_path
         assert not [path for path in home.data_dir.rglob("*") if path.is_file() and b"signature=" in path.read_bytes()]
 
 
+def test_raw_data_is_asked_for_once_though_the_state_is_lost(tmp_path: Path) -> None:
+    with running(experiences=1) as vendor:
+        home = Home(tmp_path, {"ab": vendor.settings(scopes=only(raw_data="1s"), projects=[2001])})
+        home.once(expect=75)
+        (before,) = home.json("runs")
+        (home.data_dir / "state.sqlite").unlink()
+        home.once(expect=75)  # its next interval has come
+        (after,) = home.json("runs")
+        same = ("run", "state", "vendor_job", "error", "hint")
+        assert {key: before[key] for key in same} == {key: after[key] for key in same}
+        (mail,) = vendor.mails
+        assert after["vendor_job"] == mail["job"]
+        assert home.run("ingest", "ab", mail["job"], mail["url"]).returncode == 0
+        assert home.query("SELECT count(*) FROM ab.raw_data") == [(40,)]
+        assert len(vendor.log()["asked"]) == 1
+
+
+def test_a_scope_without_rights_is_one_line_until_the_right_is_granted(tmp_path: Path) -> None:
+    with running(experiences=1, refuse_every=1, refuse_with="403", refuse_path="/goals") as vendor:
+        home = Home(tmp_path, {"ab": vendor.settings(scopes=only("goals", "tags"), projects=[2001])})
+        told = [home.once(expect=1).stderr for _ in range(3)]
+        assert [text.count('"run_set_aside"') for text in told] == [1, 0, 0]
+        (kept,) = home.json("runs", "--state", "set_aside")
+        assert "/goals answers HTTP 403" in kept["error"] and "role" in kept["hint"] and kept["scope"] == "goals"
+        assert home.json("status")["sources"]["ab"]["scopes"]["goals"]["runs"] == {"set_aside": 1}
+        assert home.query("SELECT count(*) FROM ab.tags") == [(3,)]
+        vendor.set_trouble(refuse_every=0)
+        home.once()
+        assert home.query("SELECT count(*) FROM ab.goals") == [(3,)]
+        status = home.json("status")
+        assert status["ok"] and status["sources"]["ab"]["scopes"]["goals"]["runs"] == {"loaded": 1}
+
+
 def test_raw_data_by_link_is_here_at_once(tmp_path: Path) -> None:
     with running(experiences=1, raw="download_url") as vendor:
         home = Home(tmp_path, {"ab": vendor.settings(scopes=only(raw_data="1d"), projects=[2001])})

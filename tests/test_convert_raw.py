@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from syncd.errors import BadRun, ConfigError, HandOver, LinkExpired, StartOver, TryAgain
-from syncd.model import ExportRequest
+from syncd.model import NEVER, ExportRequest
 from syncd.sandbox.convert import Sandbox
 from syncd.sources.convert import Convert
 from syncd.sources.convert.listing import Experience
@@ -65,15 +65,9 @@ def test_a_job_id_waits_for_its_mail_and_is_not_asked_for_again() -> None:
         with pytest.raises(HandOver, match="job-1") as waits:
             source.poll(first, ticket)
         assert f"syncd ingest ab {first.id} URL" in waits.value.hint and "syncd retry" in waits.value.hint
-        assert "OVERDUE" not in str(waits.value)
-        clock.go_on(days=3)
-        with pytest.raises(HandOver, match="OVERDUE since 3 days"):
-            source.poll(first, ticket)
         assert len(vendor.log()["asked"]) == 1
         asked = vendor.log()["asked"][0]
         assert asked["events"] == ["view_experience", "conversion", "transaction"] and asked["utc_offset"] == 0
-        source.jobs()
-        assert first.job not in {one.job for one in source.due(clock.now)}, "no second mail while the first one waits"
 
 
 @pytest.mark.parametrize("raw", ["download_url", "string"])
@@ -144,8 +138,40 @@ def test_what_another_process_may_have_asked_for_is_not_asked_for_again() -> Non
 def test_an_answer_that_never_came_is_not_asked_for_again() -> None:
     with running(experiences=1, raw="late") as vendor:
         source, (first, *_) = asking(vendor, Clock(), timeout=httpx.Timeout(0.5))
-        assert source.submit(first) == source.submit(first) == UNKNOWN
+        ticket = source.submit(first)
+        assert ticket == source.submit(first) and ticket.startswith(UNKNOWN) and "no answer in time" in ticket
     assert len(vendor.log()["asked"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (500, b'{"code":500,"message":"boom, ask ann@example.com"}', "boom, ask sha256:"),
+        (502, b"<html><title>502</title><h1>Bad Gateway</h1></html>", "502 Bad Gateway"),
+        (200, b"Your export was queued as no 17", "queued as no 17"),
+        (200, b"", "no API answer"),
+        (302, b"", "HTTP 302"),
+    ],
+)
+def test_an_answer_that_leaves_a_doubt_is_kept_in_the_vendors_words(status: int, body: bytes, words: str) -> None:
+    with running(experiences=1) as vendor:
+        source, (first, *_) = asking(vendor, Clock())
+        answers = httpx.MockTransport(lambda _: httpx.Response(status, content=body))
+        ticket = reader(vendor, "raw_data", transport=answers).submit(
+            ExportRequest(**{name: getattr(first, name) for name in ExportRequest.__slots__} | {"asked_at": NEVER})
+        )
+        assert ticket.startswith(UNKNOWN) and words in ticket and "ann@" not in ticket
+        with pytest.raises(HandOver, match="may or may not") as waits:
+            pickle.loads(pickle.dumps(source)).poll(first, ticket)
+        assert words in str(waits.value), "another process tells them too"
+
+
+def test_a_bare_link_that_is_no_json_is_a_link() -> None:
+    with running(experiences=1) as vendor:
+        _, (first, *_) = asking(vendor, Clock())
+        text = httpx.MockTransport(lambda _: httpx.Response(201, text="https://files.test/a.csv?sig=1\n"))
+        late = ExportRequest(**{name: getattr(first, name) for name in ExportRequest.__slots__} | {"asked_at": NEVER})
+        assert reader(vendor, "raw_data", transport=text).submit(late) == LINK
 
 
 def test_a_refused_signature_is_a_clear_no_as_well() -> None:

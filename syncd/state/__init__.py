@@ -21,6 +21,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from syncd.errors import SyncdError, TryAgain
 from syncd.model import Failure, Run, Staged
 from syncd.state.file import Unusable, engine_of, migrate, prove, usable
+from syncd.state.receipts import Receipts
 from syncd.state.requests import Noted, Requests
 from syncd.state.tables import (
     ASKED,
@@ -84,9 +85,9 @@ class JobNote(NamedTuple):
 class State:
     """The runs that are found, staging, expired or set aside, and the checkpoints of their parts."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, receipts: Receipts | None = None) -> None:
         self._engine = engine
-        self.requests = Requests(self._reading, self._writing)
+        self.requests = Requests(self._reading, self._writing, receipts)
 
     def found(self, runs: Iterable[Run], now: datetime) -> None:
         """Note runs on offer; what is noted already keeps its state, and learns of new links and dates."""
@@ -100,8 +101,13 @@ class State:
                 )
 
     def closed(self, source: str) -> set[str]:
-        """Runs that nothing is done for unasked: expired or set aside."""
-        chosen = sa.select(RUNS.c.run).where(RUNS.c.source == source, RUNS.c.state.in_([EXPIRED, SET_ASIDE]))
+        """Runs that nothing is done for unasked: expired or set aside, but no readings, for the next goes on from the
+        last that is loaded."""
+        chosen = sa.select(RUNS.c.run).where(
+            RUNS.c.source == source,
+            RUNS.c.state.in_([EXPIRED, SET_ASIDE]),
+            sa.or_(RUNS.c.period_start != RUNS.c.period_end, RUNS.c.period_start != RUNS.c.completed_at),
+        )
         with self._reading() as connection:
             return set(connection.scalars(chosen))
 
@@ -237,8 +243,11 @@ class State:
             yield connection
 
 
-def open_state(path: Path) -> State:
-    """The state at `path`, in today's shape. What is none, or damaged, is put aside: it can be lost without loss."""
+def open_state(path: Path, asked: Path | None = None) -> State:
+    """The state at `path`, in today's shape. What is none, or damaged, is put aside: it can be lost without loss.
+
+    `asked`: the folder in which what vendors were asked for is noted as well.
+    """
     engine = engine_of(path)
     try:
         with usable(path):
@@ -255,7 +264,7 @@ def open_state(path: Path) -> State:
         engine = engine_of(path)
         with usable(path):
             migrate(engine)
-    return State(engine)
+    return State(engine, Receipts(asked) if asked else None)
 
 
 def read_state(path: Path) -> State | None:

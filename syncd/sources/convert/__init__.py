@@ -18,6 +18,7 @@ import orjson
 import structlog
 from pydantic import SecretStr
 
+from syncd.errors import BadRun
 from syncd.fetch.http import Client
 from syncd.fetch.seen import Witness
 from syncd.model import Body, ExportRequest, Finding, Job, Part, Run, Scope
@@ -27,13 +28,13 @@ from syncd.sources.convert.dictionary import declared
 from syncd.sources.convert.ground import Asked, Ground, Remembered
 from syncd.sources.convert.listing import Listing, Memory
 from syncd.sources.convert.pace import Pace
-from syncd.sources.convert.reading import Progress, Reading
-from syncd.sources.convert.scopes import BUCKETED, INSTANT, SCOPES, Steps, instant_of
+from syncd.sources.convert.reading import Reading, Underway
+from syncd.sources.convert.scopes import BUCKETED, SCOPES, Steps
 from syncd.sources.convert.signing import Bearer, Proof, Signing
+from syncd.sources.convert.turns import INSTANT, Made, Turns, instant_of, made, newest
 
 BASE_URL = "https://api.convert.com/api/v2"
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)  # a long report takes its time
-ON_TIME = 0.9  # of an interval: a pass comes a little early rather than late
 
 log = structlog.get_logger()
 
@@ -84,10 +85,11 @@ class Convert:
         self._clock = clock or utc_now
         chosen = {scope: poll_interval if on else None for scope, on in SCOPES.items()} | dict(scopes or {})
         self._every = {scope: every for scope, every in chosen.items() if every is not None}
+        self._turns = Turns(self._every)
         self._memory, self._remembered = Memory(), Remembered()
         self._offered: dict[str, Run] = {}
         self._listed: dict[str, str] = {}  # by scope: the last run whose parts were listed
-        self._progress: dict[str, Progress] = {}
+        self._underway: dict[str, Underway] = {}  # by run
         self._raw = raw.RawData(lambda: self._api, account_id, self._clock)
         self._lock = threading.RLock()
         self._listing: Listing | None = None
@@ -122,39 +124,45 @@ class Convert:
         ]
 
     def runs(self, closed: Container[str], *, sweep: bool) -> Iterator[Run]:
-        """One run for each scope that is due: all of them at a sweep, else those whose interval has passed."""
+        """One run for each scope whose interval has passed; in a process that has read nothing yet, for all."""
         with self._lock:
             now = self._clock().replace(microsecond=0)
+            self._remembered.settle(closed)
+            last = newest(closed, now)
             found = [
-                run for scope in self._every if scope != raw.SCOPE and (run := self._run(scope, closed, now, sweep))
+                run for scope in self._every if scope != raw.SCOPE and (run := self._run(scope, closed, last, now))
             ]
-            found = [run for run in found if self._steps.is_wanted(self._asked(run))]
+            found = [run for run in found if self._steps.parts(self._asked(run))]
             if calls := {run.scope: self.calls(run) for run in found}:
                 total = sum(calls.values())
                 seconds = round(total * self._api.pace.spacing_s)
                 log.info("calls_planned", source=self.name, calls=total, seconds=seconds, by_scope=calls)
-            self._offered |= {run.scope: run for run in found}
+            for run in found:
+                if run != self._offered.get(run.scope):
+                    self._underway.pop(getattr(self._offered.get(run.scope), "id", ""), None)
+                self._offered[run.scope] = run
         return iter([run for run in found if run.id not in closed])
 
-    def _run(self, scope: str, closed: Container[str], now: datetime, sweep: bool) -> Run | None:
+    def _run(self, scope: str, closed: Container[str], last: Mapping[str, Made], now: datetime) -> Run | None:
         """The run to offer of a scope: the last one while its parts were not listed, else a new one when it is due."""
-        last = self._offered.get(scope)
-        if last and last.id != self._listed.get(scope) and last.id not in closed:
-            return last
-        if last and not sweep and now != last.start and now - last.start < self._every[scope] * ON_TIME:
+        offered = self._offered.get(scope)
+        if offered and offered.id != self._listed.get(scope) and offered.id not in closed:
+            return offered
+        if offered and not self._turns.is_due(scope, offered.start, now):
             return None
-        before = last_reading(scope, closed)
-        since = "" if before is None else before.strftime(INSTANT)
+        mark, before = self._steps.mark(scope), last.get(scope)
+        if mark and before and mark == before.mark:
+            return None
         return Run(
             source=self.name,
-            id=f"{scope}-{now:{INSTANT}}",
+            id=str(Made(scope, now, mark)),
             scope=scope,
             format="jsonl",
             start=now,
             end=now,
             job=scope,
             completed_at=now,
-            ref=since,
+            ref=f"{before.at:{INSTANT}}" if before else "",
             backfill=scope in BUCKETED,  # hours of calls: the lists go first
         )
 
@@ -162,35 +170,36 @@ class Convert:
         """By project, or for reports by shares of the experiences, so that a stop costs a share."""
         if run.scope == raw.SCOPE:
             return [Part("events", orjson.dumps({"run": run.id, "link": self._raw.link(run)}).decode())]
-        newest = self._offered.get(run.scope, run)
-        if not declared(run.scope).snapshot and newest.start > run.start and newest.ref <= run.ref:
-            return []  # of a process that was stopped: the newer run reads all that this one would
-        asked = self._asked(run)
-        found = [
-            Part(name, orjson.dumps({"scope": run.scope, "at": run.id, "since": run.ref, "part": name}).decode())
-            for name in self._steps.parts(asked)
-        ]
+        names = self._steps.parts(self._asked(run))
         self._listed[run.scope] = run.id
-        return found
+        self._underway.setdefault(run.id, Underway(names))
+        return [Part(name, orjson.dumps({"run": run.id, "since": run.ref, "part": name}).decode()) for name in names]
 
     @contextmanager
     def open(self, part: Part, start: int = 0, tag: str = "") -> Iterator[Body]:
         """The part's rows as JSON lines: always from the first on, for they are made while they are read."""
         wanted = orjson.loads(part.url)
-        progress = self._progress.setdefault(part.url, Progress())
-
-        def through() -> None:
-            self._progress.pop(part.url, None)
-
         if "link" in wanted:
             steps = [raw.step(self._raw, wanted["run"], wanted["link"])]
-        else:
-            before = instant_of(wanted["since"])
-            at = instant_of(wanted["at"].rpartition("-")[2])
-            assert at is not None
-            asked = Asked(wanted["scope"], wanted["at"], at, before)
-            steps = self._steps.of(asked, wanted["part"], progress)
-        yield Reading(part.name, steps, progress, through)
+            yield Reading(part.name, steps, Underway([part.name]), snapshot=False)
+            return
+        run = made(wanted["run"])
+        assert run is not None
+        underway = self._underway.setdefault(wanted["run"], Underway([part.name]))
+        asked = Asked(run.scope, wanted["run"], run.at, instant_of(wanted["since"]))
+        steps = self._steps.of(asked, part.name, underway.progress(part.name))
+        reading = Reading(part.name, steps, underway, snapshot=declared(run.scope).snapshot)
+        try:
+            yield reading
+        except BadRun:
+            self._underway.pop(wanted["run"], None)
+            self._turns.refused(run.scope)
+            raise
+        if underway.is_answered:
+            self._turns.answered(run.scope)
+        if fresh := self._remembered.news(run.scope, part.name, reading.refused):
+            told = {"error": str(fresh[0]), "hint": fresh[0].hint}
+            log.warning("reads_refused", scope=run.scope, part=part.name, refused=len(fresh), of=len(steps), **told)
 
     def calls(self, run: Run) -> int:
         """How many requests this run will need, at least: lists are as long as they were at the last look."""
@@ -202,7 +211,7 @@ class Convert:
         if every is None or self._listing is None:
             return iter(())
         experiences = self._listing.experiences(now)
-        return self._raw.due(raw.requests(self.name, experiences, every, now), now)
+        return raw.requests(self.name, experiences, every, now)
 
     def submit(self, request: ExportRequest) -> str:
         return self._raw.submit(request)
@@ -268,12 +277,3 @@ def frequency(every: timedelta) -> str:
         if seconds >= size and seconds % size == 0:
             return f"every {seconds / size:.0f}{unit}"
     return f"every {seconds:g}s"
-
-
-def last_reading(scope: str, closed: Container[str]) -> datetime | None:
-    """When the newest closed run of a scope was made, by its name; None: there is none, or no way to tell."""
-    if not isinstance(closed, Iterable):
-        return None
-    begin = f"{scope}-"
-    instants = (instant_of(run[len(begin) :]) for run in closed if run.startswith(begin))
-    return max(filter(None, instants), default=None)

@@ -6,6 +6,7 @@ A fraction keeps the vendor's own digits until it is written again: a double wou
 from __future__ import annotations
 
 import json  # noqa: TID251  # orjson reads 2^64 and 0.10000000000000000001 as doubles; these answers become tables
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -13,9 +14,15 @@ from typing import Any
 
 import orjson
 
+from syncd.errors import TryAgain
+
 Json = dict[str, Any]
+LINK = re.compile(r"https?://[^\s/?#]+[/?#]?\S*")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECONDS_FROM = 100_000_000_000  # seconds would be the year 5138
+
+
+NAMES = {"id", "key", "name", "email", "timestamp"}  # an object that has one of these is an entry of a list
 
 
 class Digits(str):
@@ -26,11 +33,14 @@ class Digits(str):
 
 def loads(text: bytes) -> Any:
     """JSON. ValueError: it is none."""
-    return json.loads(text.decode("utf-8-sig"), parse_float=Digits, parse_int=_whole, parse_constant=Digits)
+    return json.loads(text.decode("utf-8-sig"), **EXACT)
 
 
 def _whole(digits: str) -> int | Digits:
     return int(digits) if len(digits) < 19 else Digits(digits)
+
+
+EXACT: dict[str, Any] = {"parse_float": Digits, "parse_int": _whole, "parse_constant": Digits}
 
 
 def dumps(value: Any) -> bytes:
@@ -49,11 +59,25 @@ def _writable(value: Any) -> Any:
 
 
 def rows(answer: Any) -> list[Json]:
-    """The objects of a list, however it is wrapped; one bare object is a list of one."""
+    """The objects of a list, however it is wrapped; one bare object is a list of one. TryAgain: it is no list.
+
+    For nothing must look like an empty list that isn't one: each entry would look deleted.
+    """
     inner = unwrapped(answer)
-    if isinstance(inner, Mapping):
-        inner = list(inner.values()) if inner and all(isinstance(one, Mapping) for one in inner.values()) else [inner]
-    return [one for one in inner if isinstance(one, dict)] if isinstance(inner, list) else []
+    if isinstance(inner, Mapping) and all(isinstance(one, Mapping) for one in inner.values()):
+        inner = list(inner.values())
+    if isinstance(inner, Mapping) and NAMES & inner.keys():
+        inner = [inner]
+    if not isinstance(inner, list | None):
+        raise TryAgain("the vendor answers with something else than a list", hint="it goes on by itself")
+    return [one for one in inner or () if isinstance(one, dict)]
+
+
+def paging(answer: Any) -> Json:
+    """What an answer tells of its pages; {} when it tells nothing."""
+    extra = answer.get("extra") if isinstance(answer, Mapping) else None
+    told = extra.get("pagination") if isinstance(extra, Mapping) else None
+    return told if isinstance(told, dict) else {}
 
 
 def one(answer: Any) -> Json:
@@ -143,6 +167,11 @@ def _texts(answer: Mapping[str, Any], key: str) -> Iterator[str]:
     )
     if texts:
         yield ", ".join(texts)
+
+
+def is_link(value: Any) -> bool:
+    """Whether it is one URL and nothing else."""
+    return isinstance(value, str) and bool(LINK.fullmatch(value))
 
 
 def is_error(answer: Any) -> int:

@@ -7,21 +7,34 @@ repeats but a 401 (a signature may have aged on its way) and a list that moved w
 from __future__ import annotations
 
 import re
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import orjson
 
-from syncd.errors import Advanced, BadRun, ConfigError, SyncdError, TryAgain, Unsent
+from syncd.errors import Advanced, BadRun, Barred, ConfigError, SyncdError, TryAgain, Unsent
 from syncd.fetch.http import HttpBody, broken, http_body, pause_asked, plain
-from syncd.sources.convert.answers import Digits, Json, dumps, id_of, is_error, loads, rows, said, whole
+from syncd.sources.convert.answers import (
+    Digits,
+    Json,
+    dumps,
+    id_of,
+    is_error,
+    is_link,
+    loads,
+    paging,
+    rows,
+    said,
+    whole,
+)  # fmt: skip
 from syncd.sources.convert.pace import Pace
 from syncd.sources.convert.paths import path
-from syncd.sources.convert.redaction import without_mail
+from syncd.sources.convert.redaction import redacted, without_mail
 from syncd.sources.convert.signing import Bearer, Proof
 
 PAGE = 50  # the most that a page may have (documented)
@@ -29,8 +42,13 @@ MOST_PAGES = 20_000  # a million entries: no account has them, so the vendor doe
 IMAGES = 100
 LAPS = 6  # through a list that moves, before it is left for later
 STALE_S = 600.0  # a walk that broke longer ago begins anew
+AGREE = "our clock and the vendor's agree"
 SKEW_S = 5.0  # from here on two clocks differ
+WELCOME_S = 60.0  # for so long after an answer a 401 is about one read, and not about the key
+IN_MEMORY = 8 << 20  # bytes of a file
+SMALL = 64 << 10  # bytes up to which a file may be an error in the place of one
 BUSY = re.compile(r"too many requests|rate.?limit|throttl|slow.?down", re.I)
+TAGS = re.compile(rb"<(script|style).*?</\1>|<[^>]*>", re.I | re.S)
 RATE = re.compile(r"\brate\b", re.I)  # in a 500, throttling; in a 422, a conversion rate
 PASSING = (408, 409, 425, 429)
 Ask = Callable[..., Any]  # as Api.post
@@ -44,6 +62,14 @@ class Refused(BadRun):
         self.status = status
 
 
+class NoRight(Refused, Barred):
+    """The key may not read this."""
+
+
+class Missing(Refused):
+    """There is no such list, or none of this project."""
+
+
 class Api:
     """One account, read only."""
 
@@ -55,6 +81,7 @@ class Api:
         self._base_url, self.pace = base_url.rstrip("/"), pace
         self._unfinished: dict[str, tuple[float, list[Any]]] = {}  # walks that broke: when they began, their answers
         self._pages: dict[str, int] = {}  # of each list when it was last read
+        self._welcome_until = -float("inf")  # on the monotonic clock
 
     def get(self, template: str, **ids: int) -> Any:
         """The answer to a GET."""
@@ -111,7 +138,7 @@ class Api:
     def _counted(self, ask: Ask, template: str, body: Mapping[str, Any], ids: Mapping[str, int]) -> int:
         """How many entries the list has for this body; 0 when it won't say."""
         try:
-            return whole(_paging(ask(template, {**body, "onlyCount": True}, **ids)).get("items_count")) or 0
+            return whole(paging(ask(template, {**body, "onlyCount": True}, **ids)).get("items_count")) or 0
         except Refused:
             return 0
 
@@ -139,11 +166,11 @@ class Api:
             if page > MOST_PAGES:
                 raise TryAgain(f"{path('POST', template, **ids)}: the list goes on behind page {MOST_PAGES}")
             answer = ask(template, {**body, "page": page, "results_per_page": PAGE}, **ids)
-            got, paging = rows(answer), _paging(answer)
+            got, told_of = rows(answer), paging(answer)
             fresh = {key_of(row): row for row in got if key_of(row) not in found}
             doubled |= len(fresh) < len(got)
             found |= fresh
-            told, pages = whole(paging.get("items_count")), whole(paging.get("pages_count"))
+            told, pages = whole(told_of.get("items_count")), whole(told_of.get("pages_count"))
             if page > 1 and told != count:
                 return found, False, False
             count = told
@@ -174,36 +201,55 @@ class Api:
         with self.pace.turn(), http_body(self._client, url) as body:
             yield body
 
-    def _send(self, method: str, where: str, content: bytes) -> Any:
+    @contextmanager
+    def file(self, template: str, body: Mapping[str, Any], **ids: int) -> Iterator[IO[bytes]]:
+        """The answer to a POST that is a file itself: on our disk while it is used, from its begin."""
+        with tempfile.SpooledTemporaryFile(IN_MEMORY) as file:
+            self._send("POST", path("POST", template, **ids), orjson.dumps(body), file)
+            file.seek(0)
+            yield file
+
+    def _send(self, method: str, where: str, content: bytes, into: IO[bytes] | None = None) -> Any:
         url = f"{self._base_url}{where}"
         for last in (False, True):
             with self.pace.turn():
-                response = self._request(method, url, content)
-            answer = _json_of(response)
+                response = self._request(method, url, content, into)
+            text = _begin_of(response, into)
+            answer = {} if into and response.is_success and len(text) > SMALL else _json_of(response.status_code, text)
             status = is_error(answer) if response.is_success else response.status_code
             if response.is_success and not status and answer is not None:
                 self.pace.answered()
+                self._welcome_until = time.monotonic() + WELCOME_S
                 return answer
             if status != 401 or last:
                 break
-        raise self._refusal(f"{method} {where}", status or response.status_code, response, answer)
+        words = said(answer) or (dumps(redacted(answer)) if answer else TAGS.sub(b" ", text)).decode("utf-8", "replace")
+        raise self._refusal(f"{method} {where}", status or response.status_code, response, words)
 
-    def _request(self, method: str, url: str, content: bytes) -> httpx.Response:
+    def _request(self, method: str, url: str, content: bytes, into: IO[bytes] | None) -> httpx.Response:
         headers = {"Accept": "application/json", "Content-Type": "application/json", "Accept-Encoding": "gzip, deflate"}
         request = self._client.build_request(method, url, content=content or None, headers=headers)
         request.headers.update(self._proof.headers(str(request.url), content, self._now))
         try:
-            return self._client.send(request, auth=None)
+            response = self._client.send(request, auth=None, stream=into is not None)
+            if into is not None:
+                with closing(response):
+                    into.truncate(0)
+                    into.seek(0)
+                    for block in response.iter_bytes() if response.is_success else ():
+                        into.write(block)
+                    if not response.is_success:
+                        response.read()
+            return response
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             told = broken(request.url.host, error, hint=f"check base_url of source {self._source} and the network")
             raise Unsent(str(told), hint=told.hint) from None
         except httpx.RequestError as error:
             raise broken(request.url.host, error) from None
 
-    def _refusal(self, what: str, status: int, response: httpx.Response, answer: Any) -> SyncdError:
-        told, after = self._clean(said(answer)), pause_asked(response.headers)
+    def _refusal(self, what: str, status: int, response: httpx.Response, text: str) -> SyncdError:
+        told, after = self._clean(text), pause_asked(response.headers)
         message = f"{what} answers HTTP {status}" + (f": {told}" if told else "")
-        text = said(answer) or response.text[:4096]
         if status == 429 or (status != 401 and BUSY.search(text)) or (status >= 500 and RATE.search(text)):
             self.pace.complained(after)
             hint = (
@@ -212,10 +258,12 @@ class Api:
             return Unsent(message, hint=hint, after=after)
         if status in PASSING or status >= 500:
             return TryAgain(message, hint="the vendor is in trouble; it goes on by itself", after=after)
-        if status == 401:
-            return ConfigError(f"credentials refused: {message}; {self._clocks(response)}", hint=self._suspect())
-        if status == 403:
-            return Refused(message, status, hint=self._no_right())
+        clocks = self._clocks(response)
+        is_welcome = clocks == AGREE and time.monotonic() < self._welcome_until
+        if status == 401 and not is_welcome:
+            return ConfigError(f"credentials refused: {message}; {clocks}", hint=self._suspect())
+        if status in (401, 403):
+            return NoRight(message, status, hint=self._no_right())
         if status < 400:  # a redirect, or a success that is no JSON
             return TryAgain(f"{message}, which is no API answer", hint=f"check base_url of source {self._source}")
         return Refused(message, status, hint="the vendor takes no such request: see docs/vendors/convert.md")
@@ -228,7 +276,7 @@ class Api:
             return "the answer has no date to hold our clock against"
         skew = self._now() - theirs
         if abs(skew) < SKEW_S:
-            return "our clock and the vendor's agree"
+            return AGREE
         return f"our clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the vendor's"
 
     def _suspect(self) -> str:
@@ -259,14 +307,20 @@ def key_of(row: Json) -> Any:
     return key if isinstance(key, int | str) and not isinstance(key, Digits) else dumps(row)
 
 
-def _paging(answer: Any) -> Json:
-    extra = answer.get("extra") if isinstance(answer, Mapping) else None
-    paging = extra.get("pagination") if isinstance(extra, Mapping) else None
-    return paging if isinstance(paging, dict) else {}
+def _begin_of(response: httpx.Response, into: IO[bytes] | None) -> bytes:
+    """A whole answer, or the begin of the file that it is, which stays where it is."""
+    if into is None or not response.is_success:
+        return response.content
+    into.seek(0)
+    return into.read(SMALL + 1)
 
 
-def _json_of(response: httpx.Response) -> Any:
+def _json_of(status: int, text: bytes) -> Any:
+    """What an answer says; a bare link counts as JSON, and no content as a list of nothing. None: it is no JSON."""
+    if status == 204:
+        return []
     try:
-        return loads(response.content)
+        return loads(text)
     except (ValueError, RecursionError):
-        return None
+        link = text.decode("utf-8", "replace").strip()
+        return {"data": link} if is_link(link) else None

@@ -33,6 +33,7 @@ status | string | active or archived
 READING = f"""
 {EXPERIENCE}
 fetched_at | timestamp | when it was read, UTC
+refused | string | the vendor's words where it refused this read; such a row has no figures
 goal_id | int64 | goal
 variation_id | int64 | variation; null in series over all
 utc_offset | int64 | seconds that days are shifted by
@@ -272,6 +273,7 @@ visitors | int64 | of the day
     "report_settings": f"""
 {EXPERIENCE}
 fetched_at | timestamp | when it was read, UTC
+refused | string | the vendor's words where it refused this read; such a row has no setting
 setting | string | campaigns, custom_segments …
 id | string | of the entry
 name | string | of the entry
@@ -281,6 +283,7 @@ value | json | of a setting that is no list
     "report_export": f"""
 {EXPERIENCE}
 fetched_at | timestamp | when it was read, UTC
+refused | string | the vendor's words where it refused this export; such a row has no record
 report_type | string | csv_aggregated, csv_daily, csv_aggregated_tabular, csv_daily_tabular
 data_type | string | cumulative or non_cumulative; of daily ones
 goals | list<int64> | asked for

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
+from syncd.errors import BadRun
 from syncd.sources.convert import logs
 from syncd.sources.convert.answers import Json
 from syncd.sources.convert.ground import Asked, Ground
 from syncd.sources.convert.listing import Experience
+from syncd.sources.convert.lists import nothing
 from syncd.sources.convert.paths import A, E, P
 from syncd.sources.convert.reading import Progress, Step
 
@@ -29,9 +31,15 @@ class Events:
 
     def history(self, asked: Asked, progress: Progress) -> Iterator[Step]:
         """The change history since the last reading."""
-        since = int(asked.before.timestamp()) - logs.OVERLAP_S if asked.before else 0
+        missed = self._ground.remembered.missed
+        last = int(asked.before.timestamp()) - logs.OVERLAP_S if asked.before else 0
+
+        def refused(place: str, error: BadRun) -> bytes:
+            missed[place] = min(last, missed.get(place, (last, ""))[0]), ""
+            return b""
 
         def read(level: str, path: str, ids: Mapping[str, int]) -> list[Json]:
+            since, _ = missed.get(place(ids), (last, ""))
             body = {"sort_by": "timestamp", "sort_direction": "desc", "results_per_page": logs.PAGE} | self._only(level)
             seen = set(progress.seen)
             with self._ground.api.going_on(f"{asked.run} {place(ids)}") as ask:
@@ -42,10 +50,12 @@ class Events:
                 records = filter(self._is_ours, logs.history(page, since, seen))
                 found = [{**record, **self._place(level, ids, record)} for record in records]
             progress.seen |= seen
+            if place(ids) in missed:
+                missed[place(ids)] = since, asked.run
             return found
 
         for level, path, ids in self._places(self._ground.listing.chosen(asked.before, asked.at)):
-            yield Step(place(ids), partial(read, level, path, ids), may_be_refused=True)
+            yield Step(place(ids), partial(read, level, path, ids), in_its_place=partial(refused, place(ids)))
 
     def live(self, asked: Asked) -> Iterator[Step]:
         """The last events, as far as they were not seen."""
@@ -60,7 +70,7 @@ class Events:
         experiences = self._ground.listing.experiences(asked.at)
         busy = (each for each in experiences if each.has_report and each.is_busy(asked.at))
         for level, path, ids in self._places(busy):
-            yield Step(place(ids), partial(read, level, path, ids), may_be_refused=True)
+            yield Step(place(ids), partial(read, level, path, ids), in_its_place=nothing)
 
     def _only(self, level: str) -> Json:
         """What keeps an account's log to the projects that were configured."""

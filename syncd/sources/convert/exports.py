@@ -10,12 +10,12 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Any
-from urllib.parse import urlsplit
 
 from syncd.errors import TryAgain
 from syncd.fetch.http import plain
-from syncd.sources.convert.answers import Json, dumps, id_of, unwrapped
-from syncd.sources.convert.api import Api, Refused
+from syncd.sources.convert.answers import Json, dumps, id_of, is_link, unwrapped
+from syncd.sources.convert.api import IN_MEMORY, Api, Refused
+from syncd.sources.convert.entries import entries
 from syncd.sources.convert.files import records, texts
 from syncd.sources.convert.redaction import redacted, without_mail
 
@@ -28,7 +28,6 @@ FORMS = (  # report_type, data_type; the tabular ones are in the newer edition o
     ("csv_daily_tabular", "cumulative"),
 )
 MOST_GOALS = 10  # in a daily export (documented)
-IN_MEMORY = 8 << 20  # bytes
 
 
 def chunks(goals: tuple[int, ...], report_type: str) -> list[list[int]]:
@@ -46,16 +45,17 @@ def link_in(answer: Any) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
-def is_link(value: Any) -> bool:
-    return isinstance(value, str) and urlsplit(value).scheme in ("https", "http") and bool(urlsplit(value).netloc)
-
-
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
     for one in inner:
         yield from _texts(one)
+
+
+def words(answer: Any) -> str:
+    """An answer as it may be shown."""
+    return without_mail(plain(dumps(redacted(answer)).decode()))
 
 
 @contextmanager
@@ -76,7 +76,7 @@ def report_rows(api: Api, answer: Any, row: Json) -> Iterator[Json]:
     url = link_in(answer)
     if not url:
         raise Refused(
-            f"export_report answers without a link: {without_mail(plain(dumps(redacted(answer)).decode()))}",
+            f"export_report answers without a link: {words(answer)}",
             hint='the vendor may have changed this export: turn it off with scopes.report_export = "off"',
         )
     with fetched(api, url) as file:
@@ -85,12 +85,11 @@ def report_rows(api: Api, answer: Any, row: Json) -> Iterator[Json]:
                 yield redacted({**row, "file": name, "row": number, "text": text, "cells": cells})
 
 
-def project_rows(answer: Any, at: Json) -> Iterator[Json]:
-    """The entries of a project's export, section by section."""
-    whole = unwrapped(answer)
-    for section, value in redacted(whole if isinstance(whole, Mapping) else {"": whole}).items():
-        entries = value if isinstance(value, list) else [value]
-        for position, entry in enumerate(entries):
-            number = id_of(entry) if isinstance(entry, Mapping) else None
-            key = f"#{position}" if number is None else str(number)
-            yield {**at, "section": section, "entry": key, "document": entry}
+def project_rows(file: IO[bytes], at: Json) -> Iterator[Json]:
+    """The entries of a project's export, section by section, one in memory at a time. TryAgain: it is no export."""
+    for _, stream in texts(file):
+        for section, position, entry in entries(stream):
+            for kept in redacted({section: entry}).values():  # none, where the section's name is one of a secret
+                number = id_of(kept) if isinstance(kept, Mapping) else None
+                key = f"#{position}" if number is None else str(number)
+                yield {**at, "section": section, "entry": key, "document": kept}

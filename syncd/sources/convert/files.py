@@ -14,18 +14,19 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from itertools import chain
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 from syncd.errors import BadRun, TryAgain
 from syncd.fetch.http import plain
 from syncd.sources.convert.answers import Json, loads
+from syncd.sources.convert.entries import entries
 
 DELIMITERS = ",;\t|"
 csv.field_size_limit(1 << 27)
 
 
-def texts(file: IO[bytes]) -> Iterator[tuple[str, Iterator[str]]]:
-    """Each file inside, by name, as lines. TryAgain: cut short; BadRun: nothing that can be read."""
+def texts(file: IO[bytes]) -> Iterator[tuple[str, TextIO]]:
+    """Each file inside, by name, as text. TryAgain: cut short; BadRun: nothing that can be read."""
     head = file.read(4)
     file.seek(0)
     try:
@@ -49,16 +50,24 @@ def texts(file: IO[bytes]) -> Iterator[tuple[str, Iterator[str]]]:
         ) from error
 
 
-def as_text(file: Any) -> Iterator[str]:
-    """Lines with their ends, in UTF-8 unless a mark says otherwise."""
+def as_text(file: Any) -> TextIO:
+    """In UTF-8 unless a mark says otherwise; the ends of lines stay."""
     buffered = io.BufferedReader(file)
     utf_16 = buffered.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    return iter(io.TextIOWrapper(buffered, encoding="utf-16" if utf_16 else "utf-8-sig", newline=""))
+    return io.TextIOWrapper(buffered, encoding="utf-16" if utf_16 else "utf-8-sig", newline="")
 
 
-def records(lines: Iterator[str]) -> Iterator[tuple[str, list[str]]]:
-    """CSV records as they stand, and their cells; blank lines are none."""
-    first = next(lines, "")
+def begin(stream: TextIO) -> str:
+    """The first character of a text that was not read yet, behind space."""
+    assert isinstance(stream.buffer, io.BufferedReader)
+    return stream.buffer.peek().decode(stream.encoding, "ignore").lstrip()[:1]
+
+
+def records(lines: TextIO) -> Iterator[tuple[str, list[str]]]:
+    """CSV records as they stand, and their cells; blank lines are none. BadRun: it is a page."""
+    if begin(lines) == "<":
+        raise BadRun("a page came in the place of a file", hint="the link may be dead: ask for a fresh one")
+    first = lines.readline()
     held: list[str] = []
 
     def one_by_one() -> Iterator[str]:
@@ -73,14 +82,12 @@ def records(lines: Iterator[str]) -> Iterator[tuple[str, list[str]]]:
             yield spelled, cells
 
 
-def events(lines: Iterator[str]) -> Iterator[Json]:
+def events(lines: TextIO) -> Iterator[Json]:
     """The records of a raw file: JSON lines, a JSON list, or CSV with a header. BadRun: none of these."""
-    first = next(lines, "")
-    lines = chain([first], lines)
     try:
-        match first.lstrip()[:1]:
+        match begin(lines):
             case "[":
-                yield from (one for one in loads("".join(lines).encode()) if isinstance(one, dict))
+                yield from (one for _, _, one in entries(lines) if isinstance(one, dict))
             case "{":
                 yield from (loads(line.encode()) for line in lines if line.strip())
             case _:
@@ -92,11 +99,11 @@ def events(lines: Iterator[str]) -> Iterator[Json]:
         ) from error
 
 
-def _by_header(lines: Iterator[str]) -> Iterator[Json]:
+def _by_header(lines: TextIO) -> Iterator[Json]:
     header: list[str] = []
     for _, cells in records(lines):
         if not header:
-            header = cells
+            header = told_apart(cells)
         elif len(cells) > len(header):
             raise BadRun(
                 f"a raw data file has a record of {len(cells)} cells under {len(header)} names",
@@ -104,3 +111,12 @@ def _by_header(lines: Iterator[str]) -> Iterator[Json]:
             )
         else:
             yield dict(zip(header, cells, strict=False))
+
+
+def told_apart(names: list[str]) -> list[str]:
+    """The same names, with a number behind one that came before: else its cells would be lost."""
+    found: list[str] = []
+    for name in names:
+        tries = chain([name], (f"{name}_{number}" for number in range(2, len(names) + 1)))
+        found.append(next(one for one in tries if one not in found))
+    return found

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from syncd.errors import BadRun
 from syncd.sources.convert.answers import Json
-from syncd.sources.convert.api import Api
+from syncd.sources.convert.api import Api, Missing
 from syncd.sources.convert.listing import Listing
 from syncd.sources.convert.logs import Window
 
@@ -27,7 +28,30 @@ class Remembered:
     """What this process knows of earlier readings. Losing it costs a reading more, or a gap told that is none."""
 
     windows: dict[str, Window] = field(default_factory=dict)
-    exported: dict[int, bytes] = field(default_factory=dict)  # the version of each project that was exported
+    missed: dict[str, tuple[int, str]] = field(default_factory=dict)  # a place whose log was refused: since when (unix
+    # seconds), and the reading that has had it since
+    told: set[tuple[str, str, str]] = field(default_factory=set)  # refused steps: scope, part, step
+
+    def settle(self, loaded: Container[str]) -> None:
+        """Take back what readings brought that were not loaded."""
+        for window in self.windows.values():
+            if window.run not in loaded:
+                window.rewind()
+        for place, (since, run) in list(self.missed.items()):
+            self.missed[place] = since, ""
+            if run in loaded:
+                del self.missed[place]
+
+    def news(self, scope: str, part: str, refused: Mapping[str, BadRun | None]) -> list[BadRun]:
+        """The refusals of a part that were not told yet; one that is over will be told again."""
+        fresh = []
+        for step, error in refused.items():
+            if error is None or isinstance(error, Missing):
+                self.told.discard((scope, part, step))
+            elif (scope, part, step) not in self.told:
+                self.told.add((scope, part, step))
+                fresh.append(error)
+        return fresh
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from functools import partial
 
 import structlog
 
+from syncd.errors import BadRun
 from syncd.sources.convert.answers import Json, dumps, id_of, one, rows
-from syncd.sources.convert.api import Refused
+from syncd.sources.convert.api import Missing, Refused
 from syncd.sources.convert.dimensions import Dimension, shaped
 from syncd.sources.convert.ground import Ground
 from syncd.sources.convert.reading import Step
@@ -36,15 +37,14 @@ class Lists:
             for each in self._ground.listing.experiences(self._ground.clock()):
                 if str(each.project) == part and each.type == "mvt":
                     ids = {"project": each.project, "experience": each.id}
-                    yield Step(
-                        str(each.id), partial(self._entries, dimension, ids, partial(self._list, dimension, ids))
-                    )
+                    entries = partial(self._entries, dimension, ids, partial(self._list, dimension, ids))
+                    yield Step(str(each.id), entries, in_its_place=nothing)
             return
         ids = {"project": int(part)} if dimension.level == "project" else {}
         read = listed.get(dimension.name, partial(self._list, dimension, ids))
         pages = self._ground.api.pages(dimension.template, self._ground.at(ids)) + (dimension.wider is not None)
         calls = 0 if dimension.name in listed else pages
-        yield Step("list", partial(self._entries, dimension, ids, read), calls=calls)
+        yield Step("list", partial(self._entries, dimension, ids, read), calls=calls, in_its_place=nothing)
 
     def _list(self, dimension: Dimension, ids: Mapping[str, int]) -> list[Json]:
         of = self._ground.at(ids) if dimension.level else {}
@@ -56,12 +56,11 @@ class Lists:
             answer = self._ground.api.get(dimension.template, **of)
             return [one(answer)] if dimension.name == "account_details" else rows(answer)
         except Refused as error:
-            if dimension.may_lack and error.status in NOTHING_THERE:
-                return []
-            if error.status != GONE:
-                raise
-            log.warning("list_missing", scope=dimension.name, error=str(error))  # a project that has just gone, say
-            return []
+            if error.status == GONE or (dimension.may_lack and error.status in NOTHING_THERE):
+                if not dimension.may_lack:
+                    log.warning("list_missing", scope=dimension.name, error=str(error))
+                raise Missing(str(error), error.status) from error
+            raise
 
     def _entries(
         self, dimension: Dimension, ids: Mapping[str, int], read: Callable[[], Iterable[Json]]
@@ -70,6 +69,11 @@ class Lists:
         yield from sorted(
             (shaped(row, **at) for row in read()), key=lambda row: (str(row.get("id")).zfill(20), dumps(row))
         )
+
+
+def nothing(error: BadRun) -> bytes:
+    """What is landed of a list that is refused; its whole part then says nothing."""
+    return b""
 
 
 def variations(experiences: Iterable[Json]) -> Iterator[Json]:

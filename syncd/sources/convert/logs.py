@@ -8,12 +8,12 @@ may be missing, and a row says so.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from syncd.sources.convert.answers import Json, dumps, id_of, instant, rows, seconds, unwrapped, whole
+from syncd.sources.convert.answers import Json, dumps, id_of, instant, paging, rows, seconds, unwrapped, whole
 from syncd.sources.convert.redaction import redacted
 
 PAGE = 50
@@ -40,12 +40,16 @@ def history(page: Callable[[int], Any], since: int, seen: set[str]) -> Iterator[
             if name not in seen:
                 seen.add(name)
                 yield {**record, "record_sha256": name, "timestamp": instant(record.get("timestamp"))}
-        extra = answer.get("extra") if isinstance(answer, dict) else None
-        pages = whole(((extra or {}).get("pagination") or {}).get("pages_count"))
-        oldest = min((seconds(record.get("timestamp")) for record in records), default=0)
-        if names in ([], before) or oldest < since or (pages is not None and number >= pages):
+        pages = whole(paging(answer).get("pages_count"))
+        if not names or (number >= pages if pages is not None else names == before) or goes_back_to(since, records):
             return
         before = names
+
+
+def goes_back_to(since: int, records: Iterable[Json]) -> bool:
+    """Whether a page ends before `since`: by its records that have an instant, and only if they come newest first."""
+    instants = list(filter(None, (seconds(record.get("timestamp")) for record in records)))
+    return bool(instants) and instants[-1] < since and instants == sorted(instants, reverse=True)
 
 
 @dataclass
@@ -57,6 +61,10 @@ class Window:
     newest_before: Any = None
     now: Counter[str] = field(default_factory=Counter)
     newest: Any = None
+
+    def rewind(self) -> None:
+        """Forget the newer one: what it brought was never loaded."""
+        self.run, self.now, self.newest = "", self.before, self.newest_before
 
 
 def live(answer: Any, window: Window, run: str, polled_before: int) -> Iterator[Json]:

@@ -2,7 +2,8 @@
 
 Three answers are known. A link: it can be fetched at once, and asked for again when it has died. A job id: the link
 goes out by mail, so a person hands it over. Anything else is told, word for word, and nothing is asked again.
-No endpoint tells what was asked for before. So a request that may have reached the vendor counts as one that did.
+No endpoint tells what was asked for before. So a request that may have reached the vendor counts as one that did, and
+an experience of which one is outstanding is not asked for again (`asking` sees to that: their job and period are one).
 """
 
 from __future__ import annotations
@@ -15,23 +16,20 @@ from typing import Any
 import orjson
 
 from syncd.errors import BadRun, ConfigError, HandOver, StartOver, TryAgain, Unsent
-from syncd.fetch.http import plain
 from syncd.model import ExportRequest, Run
-from syncd.sources.convert.answers import Json, dumps, unwrapped
+from syncd.sources.convert.answers import Json, unwrapped
 from syncd.sources.convert.api import Api, Refused
-from syncd.sources.convert.exports import fetched, link_in
+from syncd.sources.convert.exports import fetched, link_in, words
 from syncd.sources.convert.files import events, texts
 from syncd.sources.convert.listing import Experience
 from syncd.sources.convert.paths import E
 from syncd.sources.convert.reading import Step
-from syncd.sources.convert.redaction import redacted, without_mail
+from syncd.sources.convert.redaction import redacted
 
 SCOPE = "raw_data"
 EVENTS = ["view_experience", "conversion", "transaction"]
-LINK, UNKNOWN = "link", "unknown"  # tickets that are no job id
+LINK, UNKNOWN = "link", "unknown"  # tickets that are no job id; behind the latter come the vendor's words
 SETTLED_AFTER = timedelta(hours=1)  # until then events of a period may still come in (inferred)
-OVERDUE_AFTER = timedelta(days=2)
-ASKED_ANEW_AFTER = timedelta(days=1)  # since we last saw that an earlier request of the same experience waits
 PUT_AWAY = frozenset({"archived", "deleted"})
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -82,17 +80,7 @@ class RawData:
         self._born = clock()
         self._tickets: dict[tuple[str, int], str] = {}
         self._links: dict[str, str] = {}  # by run; as good as a secret
-        self._waits: dict[
-            str, tuple[str, datetime]
-        ] = {}  # by job: the request that waits for a mail, and when it was seen
         self._lock = threading.Lock()
-
-    def due(self, requests: Iterable[ExportRequest], now: datetime) -> Iterator[ExportRequest]:
-        """Those of which no earlier one waits: a person who brings no files gets no more mails."""
-        for request in requests:
-            waits, seen_at = self._waits.get(request.job, (request.id, now))
-            if waits == request.id or now - seen_at > ASKED_ANEW_AFTER:
-                yield request
 
     def submit(self, request: ExportRequest) -> str:
         """The job id, or `link`, or `unknown` when nobody can tell whether the vendor has heard us. BadRun: refused."""
@@ -108,8 +96,8 @@ class RawData:
             except (Unsent, Refused, ConfigError):
                 del self._tickets[key]  # the vendor said no, or never heard us
                 raise
-            except TryAgain:
-                pass  # no answer: it may have heard us
+            except TryAgain as error:  # no answer, or none that says: it may have heard us
+                self._tickets[key] = f"{UNKNOWN}: {error}"
             return self._tickets[key]
 
     def poll(self, request: ExportRequest, ticket: str) -> Run | None:
@@ -118,14 +106,12 @@ class RawData:
             if request.id not in self._links:
                 raise StartOver(f"{request.name}: the link is lost, for syncd was stopped", hint="it is asked for anew")
             return request.delivered(self._clock(), format="jsonl")
-        self._waits[request.job] = request.id, self._clock()
-        what = f"raw data job {ticket}"
-        if ticket == UNKNOWN:
-            what = "no answer came to the request for raw data, so it may or may not have been taken"
-        asked_for = self._clock() - request.asked_at
-        overdue = f"OVERDUE since {asked_for.days} days: " if asked_for > OVERDUE_AFTER else ""
+        what = f"raw data job {ticket}: the vendor sends the link by mail"
+        if ticket.startswith(UNKNOWN):
+            words = ticket.removeprefix(UNKNOWN).removeprefix(": ") or "syncd was stopped before it had an answer"
+            what = f"the request for raw data may or may not have been taken; if it was, a mail comes ({words})"
         raise HandOver(
-            f"{overdue}{what}: the vendor sends the link by mail",
+            what,
             hint=f"with the link or file of that mail: syncd ingest {request.source} {request.id} URL; "
             f"if none comes, ask once more: syncd retry {request.name}",
         )
@@ -134,13 +120,13 @@ class RawData:
         """A link that works now: the one we had, or, from a vendor that answers with links, another one."""
         with self._lock:
             if run.id not in self._links:
-                self._links[run.id] = link_in(self._ask(run.ref))
-            if not self._links[run.id]:
-                del self._links[run.id]
-                raise BadRun(
-                    f"{run.id}: the link is dead, and the vendor gives no other one at once",
-                    hint=f"with the link or file of its mail: syncd ingest {run.source} {run.id} URL",
-                )
+                answer = self._ask(run.ref)
+                if not (url := link_in(answer)):
+                    raise BadRun(
+                        f"{run.id}: the link is dead, and the vendor gives no other one at once: {words(answer)}",
+                        hint=f"with the link or file of its mail: syncd ingest {run.source} {run.id} URL",
+                    )
+                self._links[run.id] = url
             return self._links[run.id]
 
     def rows(self, run: str, link: str) -> Iterator[Json]:
@@ -166,9 +152,8 @@ class RawData:
         job = inner.get("jobId", inner.get("job_id")) if isinstance(inner, dict) else None
         if isinstance(job, int | str) and not isinstance(job, bool) and str(job).strip():
             return str(job).strip()
-        told = without_mail(plain(dumps(redacted(answer)).decode()))
         raise Refused(
-            f"export_raw_data answers with neither a link nor a job: {told}",
+            f"export_raw_data answers with neither a link nor a job: {words(answer)}",
             hint=f"look for a mail; with its link or file: syncd ingest {request.source} {request.id} URL",
         )
 

@@ -46,9 +46,9 @@ def _apart(key: str, row: Json) -> str:
     return f"metric_{key}" if key in row else key
 
 
-def daily(answer: Any, at: Json, goal: int, metric: str, kind: str) -> Iterator[Json]:
+def daily(answer: Any, at: Json, asked: Json) -> Iterator[Json]:
     """One row per variation and day, and one per day of each series over all variations."""
-    row = {**at, "goal_id": goal, "metric": metric, "report_type": kind, "utc_offset": UTC_OFFSET}
+    row = {**at, "goal_id": asked["goal"], **{key: value for key, value in asked.items() if key != "goal"}}
     report = one(answer).get("reportData", unwrapped(answer))
     blocks = report if isinstance(report, list) else [report]
     for block in (block for block in blocks if isinstance(block, Mapping)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from functools import partial
 
 from syncd.sources.convert import raw
@@ -11,7 +10,7 @@ from syncd.sources.convert.events import Events
 from syncd.sources.convert.figures import Figures
 from syncd.sources.convert.ground import Asked, Ground
 from syncd.sources.convert.listing import Experience, project_id
-from syncd.sources.convert.lists import Lists
+from syncd.sources.convert.lists import Lists, nothing
 from syncd.sources.convert.reading import Progress, Step
 
 BUCKETED = frozenset({"aggregated_report", "daily_report", "report_settings", "report_export"})
@@ -21,7 +20,6 @@ SCOPES = {
     **OTHERS,
     raw.SCOPE: False,
 }  # and which are on by default
-INSTANT = "%Y%m%dT%H%M%SZ"
 SHARES, FEW = 8, 25  # experiences are read in so many parts, when they are more than a few
 
 
@@ -32,11 +30,9 @@ class Steps:
         self._listing = ground.listing
         self._lists, self._figures, self._events = Lists(ground), Figures(ground), Events(ground)
 
-    def is_wanted(self, asked: Asked) -> bool:
-        """Whether there is anything to read."""
-        if asked.scope == "project_export":
-            return any(self._figures.has_changed(project) for project in self._listing.open_projects())
-        return bool(self.parts(asked))
+    def mark(self, scope: str) -> str:
+        """What names the state of what is to be read, where the vendor tells it: the same mark, the same rows."""
+        return self._figures.versions() if scope == "project_export" else ""
 
     def parts(self, asked: Asked) -> list[str]:
         """Names of the parts: the same whenever they are listed, as long as the account has the same."""
@@ -59,7 +55,7 @@ class Steps:
         if dimension := DIMENSIONS.get(asked.scope):
             return list(self._lists.steps(dimension, part))
         if asked.scope == "project_export":
-            return [Step("export", partial(self._figures.project, int(part)))]
+            return [Step("export", partial(self._figures.project, int(part)), in_its_place=nothing, is_large=True)]
         if asked.scope in BUCKETED:
             chosen = [each for each in self._chosen(asked) if part in ("all", self._share(each))]
             return [step for each in chosen for step in self._figures.steps(asked.scope, each)]
@@ -73,11 +69,3 @@ class Steps:
     @staticmethod
     def _share(each: Experience) -> str:
         return f"share-{each.id % SHARES + 1}"
-
-
-def instant_of(text: str) -> datetime | None:
-    """The instant that a run's name ends in; None when it is none."""
-    try:
-        return datetime.strptime(text, INSTANT).replace(tzinfo=UTC)
-    except ValueError:
-        return None
