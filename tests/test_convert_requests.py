@@ -157,10 +157,11 @@ def test_an_id_is_a_number_and_nothing_that_leads_elsewhere(trick: str) -> None:
         path("POST", "/accounts/{account}/projects", account=trick)
 
 
-def test_requests_are_built_in_one_place() -> None:
+def test_requests_are_built_in_two_places_from_the_list_of_reads() -> None:
     room = Path(__file__).parent.parent / "syncd/sources/convert"
-    senders = [file.name for file in room.glob("*.py") if re.search(r"\.(send|request|stream)\(", file.read_text())]
-    assert senders == ["api.py"]
+    senders = [file for file in room.glob("*.py") if re.search(r"\.(send|request|stream)\(", file.read_text())]
+    assert {file.name for file in senders} == {"api.py", "probe.py"}
+    assert all("import path" in file.read_text() or "P, path" in file.read_text() for file in senders)
 
 
 @pytest.mark.parametrize("how", ["429", "500-busy", "500", "503", "page", "cut"])
