@@ -14,7 +14,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -247,66 +246,6 @@ def test_each_metric_stands_in_the_docs(tmp_path: Path) -> None:
         families = text_string_to_metric_families(syncd.client.get("/metrics").text)
         shown = {family.name + {"counter": "_total", "info": "_info"}.get(family.type, "") for family in families}
     assert {name.replace("_info_info", "_info") for name in shown} == documented
-
-
-@contextmanager
-def counted(client: httpx.Client, later: Callable[[str], str] = lambda page: page) -> Iterator[tuple[str, list[str]]]:
-    """Another address for what the client reads, and the paths that are asked for there; `later`: from the second
-    look on, the page as it has become."""
-    asked: list[str] = []
-
-    class Passing(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            answer = client.get(self.path)
-            body = answer.content
-            if self.path == "/" and asked.count("/") > 1:
-                body = later(body.decode()).encode()
-            self.send_response(answer.status_code)
-            for name in ("content-type", "content-security-policy", "x-content-type-options"):
-                if name in answer.headers:
-                    self.send_header(name, answer.headers[name])
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Passing) as between:
-        threading.Thread(target=between.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{between.server_port}/", asked
-        between.shutdown()
-
-
-@pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium here")
-def test_a_browser_keeps_the_page_alive_without_a_complaint(tmp_path: Path) -> None:
-    with running(jobs=1, days=1, rows=5) as vendor, daemon(at_home(tmp_path, vendor)) as syncd:
-        until(lambda: ">loaded<" in syncd.client.get("/").text)
-        with counted(syncd.client) as (url, asked):
-            command = ["chromium", "--headless", "--no-sandbox", "--enable-logging=stderr", "--dump-dom"]
-            command += [f"--user-data-dir={tmp_path / 'browser'}", "--virtual-time-budget=12000", url]
-            seen = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert "CONSOLE" not in seen.stderr, "a rule of the page was broken"
-    assert asked.count("/") >= 3, "the page asks again every five seconds"
-    assert '<p id="live" role="status"></p>' in seen.stdout, "no answer was missed"
-    assert ">loaded<" in seen.stdout
-
-
-@pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium here")
-def test_a_trouble_that_comes_while_the_page_is_open_is_seen(tmp_path: Path) -> None:
-    def troubled(page: str) -> str:
-        before, hidden, after = page.partition(' aria-labelledby="troubles-h" hidden>')
-        assert hidden
-        return f'{before} aria-labelledby="troubles-h"><p>a run was set aside</p>{after}'
-
-    with running(jobs=1, days=1, rows=5) as vendor, daemon(at_home(tmp_path, vendor)) as syncd:
-        until(lambda: ">loaded<" in syncd.client.get("/").text)
-        with counted(syncd.client, troubled) as (url, _):
-            command = ["chromium", "--headless", "--no-sandbox", "--dump-dom"]
-            command += [f"--user-data-dir={tmp_path / 'browser'}", "--virtual-time-budget=12000", url]
-            seen = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    (section,) = re.findall(r'<section id="troubles"[^>]*>', seen)
-    assert "a run was set aside" in seen
-    assert "hidden" not in section
 
 
 def test_a_token_is_asked_for_everywhere_but_at_the_probes(tmp_path: Path) -> None:
