@@ -303,13 +303,14 @@ def test_what_the_vendor_soon_deletes_is_told_and_then_that_it_is_home(tmp_path:
 class Looking:
     """A Troubles line over what a test wants to be seen."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, ear: Ear | None = None) -> None:
         self.now: list[Trouble] = []
         self.sent: list[dict[str, Any]] = []
         self.notes = Notes(folder / "told.jsonl", ["trouble_url"], datetime.now(UTC))
         monkeypatch.setattr("syncd.tell.lines.troubles", lambda seen, within: iter(self.now))
         nothing: Any = lambda: None  # noqa: E731  # `troubles` above looks at nothing
-        deliver: Any = self.sent.append
+        post = posting("tell.trouble_url", SecretStr(f"{ear.url}/"), threading.Event()) if ear else None
+        deliver: Any = post or self.sent.append
         self.line = Troubles("trouble_url", deliver, self.notes, nothing, timedelta(hours=24))
 
 
@@ -340,6 +341,57 @@ def test_a_trouble_that_becomes_another_is_not_over(tmp_path: Path, monkeypatch:
     look.line.round()
     assert [one["event"] for one in look.sent] == ["late", "failed", "recovered"]
     assert look.sent[-1]["troubles"][0]["was"] == "failed"
+
+
+@pytest.mark.parametrize(("status", "is_given_up"), [(400, True), (422, True), (403, False), (404, False)])
+def test_a_trouble_that_is_refused_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, is_given_up: bool
+) -> None:
+    def rounds(count: int, event: str) -> None:
+        for _ in range(count):
+            with pytest.raises(Undelivered, match=f"answers HTTP {status}"):
+                look.line.round()
+            assert [one["event"] for one in ear.messages()][-2:] in ([event, "late"], ["late", event], [event, event])
+
+    with listening_ear() as ear, capture_logs() as logged:
+        ear.status = lambda number: status if ear.came[number - 1][2]["event"] == "failed" else 200
+        look = Looking(tmp_path, monkeypatch, ear)
+        look.line.hear("pass_ended", {"source": "acme"})
+        look.now = [late(1, "failed"), late(2)]
+        rounds(TRIES - 1, "failed")
+        assert [one["event"] for one in ear.messages()].count("late") == 1, "it came, and once"
+        assert logged == []
+        if is_given_up:
+            look.line.round()
+            assert [(one["event"], one["trouble"], one["source"]) for one in logged] == [
+                ("telling_given_up", "failed", "acme")
+            ]
+            assert logged[0]["hint"]
+            look.line.round()
+        else:
+            rounds(TRIES, "failed")
+            ear.status = lambda number: 200
+            look.line.round()
+        assert [one["event"] for one in ear.messages()].count("failed") == (TRIES if is_given_up else 2 * TRIES)
+        look.now = []
+        look.line.round()
+        assert [one["event"] for one in ear.messages()][-2:] == ["recovered", "recovered"]
+        assert look.notes.told("trouble_url") == {}
+
+
+def test_an_end_that_is_refused_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with listening_ear() as ear:
+        look = Looking(tmp_path, monkeypatch, ear)
+        look.line.hear("pass_ended", {"source": "acme"})
+        look.now = [late(1, "failed"), late(2)]
+        look.line.round()
+        ear.status = lambda number: 400 if ear.came[number - 1][2]["troubles"][0]["kind"] == "failed" else 200
+        look.now = []
+        with pytest.raises(Undelivered):
+            look.line.round()
+        assert [one["kind"] for one in look.notes.told("trouble_url").values()] == ["failed"], (
+            "its end is to be told yet"
+        )
 
 
 def test_a_source_that_fails_is_told_when_that_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,8 +38,12 @@ class Undelivered(SyncdError):
     """It did not arrive, and trying at once again is no use."""
 
 
-class Unwanted(Undelivered):
-    """Whoever got it refuses this message; of others that says nothing."""
+class Refused(Undelivered):
+    """Whoever got it says no, and will say so again."""
+
+
+class Unwanted(Refused):
+    """It is this message that is refused; of others that says nothing."""
 
 
 class GivenUp(SyncdError):
@@ -90,7 +94,7 @@ def send(key: str, method: str, url: SecretStr, headers: Mapping[str, str], body
         raise TryAgain(said, hint="the other side is in trouble; it goes on by itself", after=pause)
     if status in (400, 409, 410, 413, 422):
         raise Unwanted(said, hint=f"what {key} leads to refuses this message; its own log may say why")
-    raise Undelivered(said, hint=f"correct {key}, or what it leads to")
+    raise Refused(said, hint=f"correct {key}, or what it leads to")
 
 
 def twice(deliver: Deliver, stop: threading.Event) -> Deliver:

@@ -18,13 +18,13 @@ import structlog
 
 from syncd import show
 from syncd.outlook import Outlook
-from syncd.tell.deliver import Deliver, GivenUp, Unwanted
+from syncd.tell.deliver import Deliver, GivenUp, Refused, Unwanted
 from syncd.tell.notes import KEPT, Notes
 from syncd.troubles import DISK, SOURCE, WORDS, Trouble, troubles
 
 STANDS = timedelta(hours=1)  # how long a source fails before it is told; one that refuses us is told at once
 SHOWN = 5  # troubles in a text
-TRIES = 5  # of a load that its receiver refuses
+TRIES = 5  # of a message that its receiver refuses
 LISTED = 100  # troubles in a message
 
 log = structlog.get_logger()
@@ -85,7 +85,7 @@ class Loads:
 
 
 class Troubles:
-    """Tells what needs a person when it begins, and when it is over; each once."""
+    """Tells what needs a person when it begins, and when it is over; each once. A refused message holds up no other."""
 
     def __init__(
         self, name: str, deliver: Deliver, notes: Notes, look: Callable[[], Outlook], expiring_within: timedelta
@@ -95,6 +95,8 @@ class Troubles:
         self._asked: set[str] = set()  # sources whose pass has ended since we began: before, nothing can be late
         self._refused: set[str] = set()
         self._fails_since: dict[str, float] = {}  # on the monotonic clock
+        self._tries: Counter[tuple[str, str]] = Counter()  # of messages that were refused, by event and source
+        self._left: Refused | None = None  # what this round's first refusal was
 
     def hear(self, event: str, values: Mapping[str, Any]) -> None:
         source = str(values.get("source", ""))
@@ -112,19 +114,37 @@ class Troubles:
         now = {one.key: one for one in troubles(self._look(), self._within)}
         told = self._notes.told(self.name)
         new = [one for key, one in now.items() if key not in told and self._is_sure(one)]
+        self._left = None
         for (kind, source), group in grouped(new):
-            self._deliver(message(kind, source, group))
-            for one in group:
-                self._notes.note(self.name, one.key, one._asdict())
+            if self._is_dealt_with(kind, source, group):
+                for one in group:
+                    self._notes.note(self.name, one.key, one._asdict())
         self._tell_what_is_over(now)
+        if self._left:
+            raise self._left
+
+    def _is_dealt_with(self, event: str, source: str, group: list[Trouble]) -> bool:
+        """Deliver it: False when it is to be tried again in the next round, True also when it is given up."""
+        try:
+            self._deliver(message(event, source, group))
+        except Refused as error:
+            self._tries[event, source] += isinstance(error, Unwanted)
+            if self._tries[event, source] < TRIES:
+                self._left = self._left or error
+                return False
+            told = {"trouble": event, "source": source, "error": str(error), "hint": error.hint}
+            log.error("telling_given_up", to=f"tell.{self.name}", **told)
+        self._tries.pop((event, source), None)
+        return True
 
     def _tell_what_is_over(self, now: Mapping[str, Trouble]) -> None:
         places = {one.place for one in now.values()}
         told = {key: revived(what) for key, what in self._notes.told(self.name).items()}
         gone = {key: one for key, one in told.items() if key not in now and self._is_known(one)}
         over = [one for one in gone.values() if one.place not in places]
-        for (_, source), group in grouped(over):
-            self._deliver(message("recovered", source, group))
+        for (kind, source), group in grouped(over):
+            if not self._is_dealt_with("recovered", source, group):
+                gone = {key: one for key, one in gone.items() if (one.kind, one.source) != (kind, source)}
         for key in gone:  # in the place of the others stands another trouble now, and that one is told
             self._notes.note(self.name, key, None)
         for source in set(self._fails_since) - {one.source for one in now.values() if one.kind == SOURCE}:
