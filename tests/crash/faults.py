@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tests.crash.points import seen
-from tests.crash.stand import Stage, Stand, Tables, Tally, finish
+from tests.crash.stand import Stage, Stand, Tables, Tally, finish, told
 from tests.crash.starter import CHANGES, Ended, How, Op, Trap
 
 GROWS = frozenset({Op.CREATE, Op.WRITE, Op.MKDIR})
@@ -41,7 +41,7 @@ def traps(stand: Stand, stage: Stage, fault: Fault) -> Iterator[Trap]:
 
 def suffer(stand: Stand, stage: Stage, expected: Tables, where: str, trap: Trap, tally: Tally) -> Ended:
     """One go with a fault: it ends as the contract says; then the disk is well, and all comes home."""
-    where = f"{where}, {trap.how.name} at {trap.at}"
+    where = f"{where}, {told(trap)}"
     stand.put_back(stage.name)
     tally.goes += 1
     ended = stand.run(stage.command, trap)

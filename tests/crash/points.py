@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
+from collections.abc import Iterator
 
 from tests.crash.stand import Stage, Stand
-from tests.crash.starter import Call, How, Op, Trap, calls
+from tests.crash.starter import Call, How, Op, Trap, calls, come_by
 
 Stops = tuple[Trap, ...]  # one go: the traps that its command meets, one after another
-KINDS = ("calls", "torn", "lines", "pairs", "moments")
+KINDS = ("calls", "torn", "lines", "inside", "pairs", "moments")
 
 
 def seen(stand: Stand, stage: Stage, *, keep_bytes: bool = False, ops: frozenset[Op] = Trap().ops) -> list[Call]:
@@ -23,25 +23,32 @@ def seen(stand: Stand, stage: Stage, *, keep_bytes: bool = False, ops: frozenset
 
 def lines(stand: Stand, stage: Stage) -> list[str]:
     """Every line of syncd that an undisturbed go comes by, in that order."""
-    found = Path(stand.folder / "lines")
+    found = stand.folder / "lines"
     stand.put_back(stage.name)
     ended = stand.run(stage.command, Trap(lines=str(found)))
     assert ended.code == 0, ended
-    return found.read_text().splitlines()
+    return [line for line, _ in come_by(found)]
 
 
-def stops(stand: Stand, stage: Stage, kind: str, known: set[str], chance: random.Random, count: int) -> list[Stops]:
-    """All goes of one kind; `known` lines were tried in an earlier stage; `count`: of those there is no end to."""
-    if kind == "lines":
-        fresh = [line for line in lines(stand, stage) if line not in known]
-        known.update(fresh)
-        return [(Trap(line=line),) for line in fresh]
+def stops(stand: Stand, stage: Stage, kind: str, known: set[str], chance: random.Random, count: int) -> Iterator[Stops]:
+    """All goes of one kind; `known`: lines that need none any more; `count`: of those kinds there is no end to."""
+    if kind in ("lines", "inside"):
+        come = lines(stand, stage)
+        if kind == "inside":
+            come = chance.sample(come, min(count, len(come)))
+        # backwards, so that the last line of a class comes first: when a go ends there it has come by the others
+        for line in reversed(come):
+            if kind == "inside" or line not in known:
+                yield (Trap(line=line, lines=str(stand.folder / "lines")),)
+        return
     come = seen(stand, stage)
     if kind == "calls":
-        return [(Trap(How.KILL, at + 1),) for at in range(len(come))]
-    if kind == "torn":
+        yield from ((Trap(How.KILL, at + 1),) for at in range(len(come)))
+    elif kind == "torn":
         writes = sum(call.op == Op.WRITE for call in come)
-        return [(Trap(How.TEAR, at + 1, frozenset({Op.WRITE})),) for at in range(writes)]
-    if kind == "pairs":  # the second stop comes while the first is being mended
-        return [tuple(Trap(How.KILL, chance.randint(1, len(come))) for _ in range(2)) for _ in range(count)]
-    return [(Trap(after_s=chance.uniform(0.01, 1.2)),) for _ in range(count)]
+        yield from ((Trap(How.TEAR, at + 1, frozenset({Op.WRITE})),) for at in range(writes))
+    elif kind == "pairs":  # the second stop comes while the first is being mended
+        for _ in range(count):
+            yield tuple(Trap(How.KILL, chance.randint(1, len(come))) for _ in range(2))
+    else:
+        yield from ((Trap(after_s=chance.uniform(0.01, 1.2)),) for _ in range(count))

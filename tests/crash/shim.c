@@ -1,5 +1,5 @@
 /* Stands between a process and its disk (LD_PRELOAD): sees each call that writes, syncs or names beneath one folder,
- * and each answer that comes from the network; kills at one of them, lets it fail, or writes down what it did.
+ * and each word to and from the network; kills at one of them, lets it fail, or writes down what it did.
  *
  * Nothing happens before shim_arm(). Real calls go straight to the kernel, so nothing here comes by twice.
  */
@@ -20,7 +20,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum op { CREATE, WRITE, TRUNCATE, SYNC, RENAME, LINK, UNLINK, MKDIR, RMDIR, RECV, OPEN, READ, SAY, NOTHING };
+enum op { CREATE, WRITE, TRUNCATE, SYNC, RENAME, LINK, UNLINK, MKDIR, RMDIR, RECV, SEND, OPEN, READ, SAY, NOTHING };
 enum how { LOOK, KILL, TEAR, FAIL, FAIL_ON, SHORT, SHORT_ON };
 
 struct record { /* what the log has of a call, followed by path, other and bytes */
@@ -141,6 +141,15 @@ static void done(void)
     int kept = errno;
     pthread_mutex_unlock(&turn);
     errno = kept;
+}
+
+/* How many calls were made, with none under way. */
+long shim_seen(void)
+{
+    pthread_mutex_lock(&turn);
+    long count = seen;
+    pthread_mutex_unlock(&turn);
+    return count;
 }
 
 static long write_at(int file, const void *bytes, size_t size, off_t offset, int has_offset)
@@ -396,12 +405,32 @@ ssize_t pread(int file, void *bytes, size_t size, off_t offset)
 }
 ssize_t pread64(int file, void *bytes, size_t size, off_t offset) { return pread(file, bytes, size, offset); }
 
+static int is_network(int socket)
+{
+    int domain = 0;
+    socklen_t length = sizeof domain;
+    return root_length && !getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &domain, &length) && domain == AF_INET;
+}
+
+ssize_t sendto(int socket, const void *bytes, size_t size, int flags, const struct sockaddr *to, socklen_t length)
+{
+    if (!is_network(socket))
+        return syscall(SYS_sendto, socket, bytes, size, flags, to, length);
+    ssize_t result = -1;
+    if (comes(SEND, "") >= 0) {
+        result = syscall(SYS_sendto, socket, bytes, size, flags, to, length);
+        note(SEND, "", "", 0, result, "", 0);
+    }
+    done();
+    return result;
+}
+ssize_t send(int socket, const void *bytes, size_t size, int flags) { return sendto(socket, bytes, size, flags, NULL, 0); }
+
 /* What has come from the network is on its way up: the moment before anybody has seen it. */
 static ssize_t came(int socket, ssize_t size)
 {
-    int kept = errno, domain = 0;
-    socklen_t length = sizeof domain;
-    if (root_length && size >= 0 && !getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &domain, &length) && domain == AF_INET) {
+    int kept = errno;
+    if (size >= 0 && is_network(socket)) {
         if (comes(RECV, "") < 0)
             size = -1, kept = error;
         else

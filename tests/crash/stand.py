@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 
 from syncd.sandbox.contentsquare import Sandbox
-from tests.crash.starter import Ended, Starter, Trap
+from tests.crash.starter import Ended, Starter, Trap, come_by
 from tests.home import Home, differences
 from tests.sandbox_fixture import running
 
@@ -153,6 +153,12 @@ class Tally:
     lost: int = 0  # rows, all tables together
     doubled: int = 0
     wrong: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)  # where a stop leaves what one of these goes has left
+
+    def take(self, more: Tally) -> None:
+        """Count these goes as well."""
+        for name, amount in vars(more).items():
+            setattr(self, name, getattr(self, name) + amount)
 
     def add(self, where: str, seen: Tables, expected: Tables) -> None:
         """Compare what a go has left with what it must."""
@@ -172,6 +178,9 @@ def go(stand: Stand, stage: Stage, expected: Tables, traps: Sequence[Trap], tall
     tally.goes += 1
     stopped = [stand.run(stage.command, trap).code == -signal.SIGKILL for trap in traps]
     tally.stopped += all(stopped)
+    if traps[-1].lines and all(stopped):  # since the last call nothing has changed: to stop there is to stop here
+        *_, (_, last) = come = come_by(Path(traps[-1].lines))
+        tally.lines += [line for line, calls in come if calls == last]
     finish(stand, stage, expected, tally, where)
 
 

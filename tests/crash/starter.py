@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, NamedTuple, Self
 
 HERE = Path(__file__).parent
@@ -35,7 +35,7 @@ PR_SET_PDEATHSIG = 1  # of prctl(2): who dies with us
 class Op(IntEnum):
     """The calls that the shim sees, as it numbers them."""
 
-    CREATE, WRITE, TRUNCATE, SYNC, RENAME, LINK, UNLINK, MKDIR, RMDIR, RECV, OPEN, READ, SAY, NOTHING = range(14)
+    CREATE, WRITE, TRUNCATE, SYNC, RENAME, LINK, UNLINK, MKDIR, RMDIR, RECV, SEND, OPEN, READ, SAY, NOTHING = range(15)
 
 
 class How(IntEnum):
@@ -54,13 +54,13 @@ class Trap:
 
     how: How = How.LOOK
     at: int = 0
-    ops: frozenset[Op] = frozenset(CHANGES | {Op.RECV})
+    ops: frozenset[Op] = frozenset(CHANGES | {Op.RECV, Op.SEND})
     error: int = 0
     only: str = ""  # calls count whose path has this in it
     line: str = ""
     log: str = ""  # where every call is written down
     bytes: bool = False  # with what was written
-    lines: str = ""  # where every line of syncd that is come by is written down, once
+    lines: str = ""  # where every line of syncd that is come by is written down, once, behind how many calls
     after_s: float = 0.0  # or it is killed when this time is over
 
 
@@ -86,6 +86,11 @@ def calls(log: Path) -> Iterator[Call]:
         at += path + other
         yield Call(Op(op), *names, offset, result, text[at : at + size])
         at += size
+
+
+def come_by(log: Path) -> list[tuple[str, int]]:
+    """The tracer's lines, each with the number of calls that were made before it."""
+    return [(line, int(calls)) for line, _, calls in (text.partition(" ") for text in log.read_text().splitlines())]
 
 
 @cache
@@ -193,9 +198,12 @@ def fork_for_ever() -> None:
 
 
 def warm_up() -> None:
-    """Import what a command would, and start no thread."""
+    """Import what a command would, also what is imported only by what it does; start no thread."""
     import sqlite3  # noqa: F401
 
+    import httpx
+    import numpy.ma  # noqa: F401
+    import typer._click.decorators  # noqa: F401
     import uvicorn.logging  # noqa: F401
 
     import syncd.checks
@@ -205,7 +213,11 @@ def warm_up() -> None:
     import syncd.progress
     import syncd.sources.contentsquare
     import syncd.verify  # noqa: F401
+    from syncd.state import open_state
 
+    httpx.Client().close()
+    with tempfile.TemporaryDirectory() as folder:
+        open_state(Path(folder) / "state.sqlite").close()
     assert threading.active_count() == 1, threading.enumerate()
 
 
@@ -247,24 +259,28 @@ def arm(root: str, log: int, trap: Trap) -> None:
 
 
 def watch_lines(trap: Trap) -> None:
-    """Write down each line of syncd that is come by, or die at one."""
+    """Write down each line of syncd that is come by, with the number of calls made until then; or die at one."""
     import syncd
 
-    package = str(Path(syncd.__file__).parent)
+    package, library = str(Path(syncd.__file__).parent), ctypes.PyDLL(os.environ["LD_PRELOAD"])
     chosen, _, number = trap.line.rpartition(":")
-    seen: set[tuple[str, int]] = set()
+    codes: dict[int, tuple[CodeType, set[int]]] = {}  # what has run, and the lines of syncd in it that have not
     out = Path(trap.lines).open("w", buffering=1) if trap.lines else None  # noqa: SIM115  # until the end
 
     def trace(frame: FrameType, event: str, argument: object) -> Any:
-        name = frame.f_code.co_filename
-        if not name.startswith(package) or (chosen and not name.endswith(chosen)):
+        code = frame.f_code
+        if id(code) not in codes:  # a hash of the code itself takes its time
+            ours = code.co_filename.startswith(package) and (out or code.co_filename.endswith(chosen))
+            codes[id(code)] = code, {line for *_, line in code.co_lines() if line} if ours else set()
+        if not (unseen := codes[id(code)][1]):
             return None
-        line = (name[len(package) + 1 :], frame.f_lineno)
-        if line == (chosen, int(number or 0)):
-            os.kill(os.getpid(), signal.SIGKILL)
-        if out and line not in seen:
-            seen.add(line)
-            out.write(f"{line[0]}:{line[1]}\n")
+        if frame.f_lineno in unseen:
+            unseen.discard(frame.f_lineno)
+            name = code.co_filename[len(package) + 1 :]
+            if out:
+                out.write(f"{name}:{frame.f_lineno} {library.shim_seen()}\n")
+            if (name, frame.f_lineno) == (chosen, int(number or 0)):
+                os.kill(os.getpid(), signal.SIGKILL)
         return trace
 
     threading.settrace(trace)

@@ -190,17 +190,7 @@ def _counted(path: Path) -> int:
 
 
 def _rows(catalogue: Catalogue, schema: str, table: str) -> list[Row]:
-    columns = [
-        name
-        for (name,) in catalogue.execute(
-            "SELECT column_name FROM duckdb_columns() WHERE database_name = 'warehouse' AND schema_name = ? "
-            "AND table_name = ? ORDER BY column_index",
-            schema,
-            table,
-        )
-    ]
-    read = f"SELECT * FROM {quoted(schema)}.{quoted(table)}"
-    return [dict(zip(columns, row, strict=True)) for row in catalogue.execute(read)]
+    return catalogue.rows(f"SELECT * FROM {quoted(schema)}.{quoted(table)}")
 
 
 def _unbound(catalogue: Catalogue) -> Iterator[Flaw]:
