@@ -20,7 +20,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 
 from syncd.errors import SyncdError, TryAgain
 from syncd.model import Failure, Run, Staged
-from syncd.state.file import Unusable, engine_of, migrate, prove, usable
+from syncd.state.file import LOCKED, Unusable, engine_of, kind_of, locked, migrate, prove, usable
 from syncd.state.receipts import Receipts
 from syncd.state.requests import Noted, Requests
 from syncd.state.tables import (
@@ -293,6 +293,8 @@ def _told() -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
+        if kind_of(error) in LOCKED:
+            raise locked() from error
         raise TryAgain(
             f"state.sqlite: {error.orig}", hint="free some disk space under data_dir; it goes on by itself"
         ) from error

@@ -14,8 +14,10 @@ from syncd.errors import TryAgain
 
 DISK = {
     *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM),
-    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM),
+    sqlite3.SQLITE_NOMEM,
 }
+LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+WAIT_S = 10.0  # for a lock: our own threads hold one for milliseconds
 
 
 class Unusable(Exception):
@@ -28,9 +30,22 @@ def usable(path: Path) -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
-        if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in DISK:  # the low byte is the kind
+        if kind_of(error) in LOCKED:
+            raise locked() from error
+        if kind_of(error) in DISK:
             raise TryAgain(f"{path}: {error.orig}", hint="check the disk and the rights of data_dir") from error
         raise Unusable(str(error.orig)) from error
+
+
+def kind_of(error: DatabaseError) -> int:
+    """SQLite's kind of error: the low byte of its code."""
+    return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+
+
+def locked() -> TryAgain:
+    """Somebody else holds a lock on the file."""
+    hint = "see who has it open (fuser), a backup or a SQLite browser perhaps; it goes on when that lets go"
+    return TryAgain("state.sqlite is locked by another program", hint=hint)
 
 
 def prove(connection: sa.Connection) -> None:
@@ -42,7 +57,7 @@ def prove(connection: sa.Connection) -> None:
 
 def engine_of(path: Path) -> sa.Engine:
     """The file at `path`, for writing; nothing is opened yet."""
-    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
+    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": WAIT_S})
 
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _record: object) -> None:

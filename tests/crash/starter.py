@@ -131,6 +131,8 @@ class Starter:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._pid:  # a test that failed has left it running, and it would be waited for
+            self.kill(signal.SIGKILL)
         self._process.communicate()  # its input ends, and so does it
         shutil.rmtree(self._said, ignore_errors=True)
 
@@ -166,6 +168,7 @@ class Starter:
             self.kill(signal.SIGKILL)
         self._ask({})
         code = int(self._answer())
+        self._pid = 0
         if not in_time:
             raise TimeoutError(f"no end after {timeout_s} s: {self.err[-2000:]}")
         return Ended(code, (self._said / "out").read_text(), self.err)
