@@ -158,7 +158,7 @@ def open_house(
                 source=patient(build_source(name, section), patience),
                 destination=lake,
                 state=state,
-                landing=Landing(root / LANDING),
+                landing=Landing(root / LANDING, section.stalled_after),
                 rules=Rules(
                     settings.parse.max_rejected,
                     settings.parse.schema_ == "freeze",

@@ -30,8 +30,8 @@ LIST = "parts.json"  # can't be a part: those have an ending of their own
 class Landing:
     """The `landing/` folder. Any thread; one run is landed by one caller at a time."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, stalled_after: timedelta = timedelta.max) -> None:
+        self.root, self._stalled_after = root, stalled_after
         self._reserve = Reserve(root)
 
     def path(self, run: Run, part: str) -> Path:
@@ -96,7 +96,8 @@ class Landing:
 
         if not self.path(run, part.name).exists():
             self._reserve.spare()
-        return land(source.open, part, self.path(run, part.name), progress=guarded)
+        path = self.path(run, part.name)
+        return land(source.open, part, path, progress=guarded, stalled_after=self._stalled_after)
 
     def landed(self, run: Run, part: str) -> Landed:
         """A part that is here already."""

@@ -339,24 +339,31 @@ def fetch(mirror: Mirror, run: Run) -> list[str]:
         raise Gone(max(part.expires_at for part in parts))
     mirror.landing.note(run, parts)
     mirror.watch.begin(run, len(parts), sum(part.size or 0 for part in parts))
-    each_done(mirror.fetchers, partial(land_part, mirror, run), parts, at_once=mirror.share)
+    with ThreadPoolExecutor(mirror.share, thread_name_prefix=f"{run.source}-wait") as waiting:
+        each_done(waiting, partial(land_part, mirror, run), parts)
     return [part.name for part in parts]
 
 
 def land_part(mirror: Mirror, run: Run, part: Part) -> None:
-    """Have one part on our disk; where its link is dead the parts are listed again. Gone: so is the file."""
+    """Have one part on our disk; where its link is dead the parts are listed again. Gone: so is the file.
+
+    A fetcher is held only while bytes come; what must be tried again goes behind all that wait for one.
+    """
 
     def progress(size: int) -> None:
         if mirror.stop.is_set():
             raise Stopped
         mirror.watch.landed(run, size)
 
-    def attempt() -> Landed:
-        nonlocal part
+    def transfer() -> Landed:
         if mirror.stop.is_set():
             raise Stopped
+        return mirror.landing.land(mirror.source, run, part, progress)
+
+    def attempt() -> Landed:
+        nonlocal part
         try:
-            return mirror.landing.land(mirror.source, run, part, progress)
+            return mirror.fetchers.submit(transfer).result()
         except LinkExpired as error:
             part = next((one for one in mirror.source.parts(run) if one.name == part.name), part)
             if part.expires_at <= mirror.clock():  # even the fresh link is dead
@@ -463,16 +470,9 @@ def tidy_landing(mirror: Mirror) -> None:
     mirror.source.clear(mirror.destination.loaded(name), now - rules.keep_landed)
 
 
-def each_done(executor: Executor, action: Callable[[T], None], over: Iterable[T], at_once: int | None = None) -> None:
+def each_done(executor: Executor, action: Callable[[T], None], over: Iterable[T]) -> None:
     """Do `action` for each, side by side; when all have ended, raise the first trouble there was."""
-    turns = threading.Semaphore(at_once) if at_once else None
-    futures = []
-    for one in over:
-        if turns:
-            turns.acquire()
-        futures.append(executor.submit(action, one))
-        if turns:
-            futures[-1].add_done_callback(lambda _: turns.release())
+    futures = [executor.submit(action, one) for one in over]
     wait(futures)
     for future in futures:
         future.result()

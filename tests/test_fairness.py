@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from tests.crash.starter import Starter
 from tests.home import Home
 from tests.plain_vendor import Export, Vendor, lines
-from tests.test_faults_network import Wire, reset, stalled
+from tests.test_faults_network import Wire, listen, reset, stalled
 
 
 @pytest.fixture
@@ -52,6 +53,26 @@ def test_a_stalled_run_of_many_parts_holds_up_no_other(tmp_path: Path, starter: 
     found, said = loaded_meanwhile(starter, home, 5)
     assert found == {f"acme/7-{number}" for number in range(2, 7)}
     assert "retry_planned" not in said, "the stalled parts were waited for"
+
+
+def trickling(peer: socket.socket, answer: bytes) -> None:
+    """A byte now and then, for ever: no silence is long enough to be taken for the end."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    peer.sendall(head + b"\r\n\r\n" + body[:1])
+    for at in range(1, len(body) - 1):
+        time.sleep(0.1)
+        peer.sendall(body[at : at + 1])
+    listen(peer)
+
+
+def test_runs_that_trickle_for_good_hold_up_no_other(tmp_path: Path, starter: Starter, wire: Wire) -> None:
+    for run in wire.vendor.runs[:3]:
+        run.files = [lines(10) for _ in range(4)]
+    wire.bends = {f"/files/{run}/{part}": trickling for run in (1, 2, 3) for part in range(4)}
+    home = Home(tmp_path, {"acme": wire.vendor.settings() | {"stalled_after": "500ms"}}, retry_for="1h")
+    found, said = loaded_meanwhile(starter, home, 3)
+    assert found == {f"acme/7-{number}" for number in range(4, 7)}
+    assert "bytes came in" in said, "nobody had to make room"
 
 
 def test_a_broken_run_holds_up_no_other(tmp_path: Path, starter: Starter, wire: Wire) -> None:

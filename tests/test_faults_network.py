@@ -45,10 +45,16 @@ def cut(peer: socket.socket, answer: bytes) -> None:
     peer.sendall(answer[: len(answer) * 2 // 3])
 
 
+def listen(peer: socket.socket) -> None:
+    """Until the other side has had enough; what is left of its request comes first."""
+    while peer.recv(65536):
+        pass
+
+
 def stalled(peer: socket.socket, answer: bytes) -> None:
     """Half of it comes, and then nothing more."""
     peer.sendall(answer[: len(answer) // 2])
-    peer.recv(1)  # until the other side has had enough
+    listen(peer)
 
 
 def slow(peer: socket.socket, answer: bytes) -> None:

@@ -13,16 +13,17 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import orjson
 
 from syncd.disk import trouble
 from syncd.errors import Advanced, TryAgain
+from syncd.fetch.pace import HEADWAY, lively
 from syncd.model import Body, Landed, Part
 
 BLOCK = 1 << 20
-HEADWAY = 64 << 10  # bytes that must have come for a broken connection to count as progress
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 Open = Callable[[Part, int, str], AbstractContextManager[Body]]
@@ -36,17 +37,24 @@ class Mark:
     total: int | None = None
 
 
-def land(open: Open, part: Part, path: Path, *, progress: Callable[[int], None] | None = None) -> Landed:
+def land(
+    open: Open,
+    part: Part,
+    path: Path,
+    *,
+    progress: Callable[[int], None] = lambda size: None,
+    stalled_after: timedelta = timedelta.max,
+) -> Landed:
     """Have the part's bytes at `path`, durably. Repeating goes on where it ended; a file that is there stays.
 
     `progress` gets the size of each new block; what it raises passes through and leaves a part to resume. One caller
-    at a time for a path. TryAgain: cut, or our disk is full. Errors of `open` pass through.
+    at a time for a path. TryAgain: cut, too slow, or our disk is full. Errors of `open` pass through.
     """
     if path.exists():
         return landed(path)
     with trouble(f"part {part.name}"), room_for(f"part {part.name}", path.parent):
         make_folder(path.parent)
-        size, digest = _complete(open, part, path, progress or (lambda size: None))
+        size, digest = _complete(open, part, path, progress, stalled_after)
         Path(f"{path}.partial").replace(path)
         sync_folder(path.parent)
         Path(f"{path}.partial.json").unlink(missing_ok=True)
@@ -72,7 +80,9 @@ def landed(path: Path) -> Landed:
     return Landed(str(path), size, digest.hexdigest())
 
 
-def _complete(open: Open, part: Part, path: Path, progress: Callable[[int], None]) -> tuple[int, str]:
+def _complete(
+    open: Open, part: Part, path: Path, progress: Callable[[int], None], stalled_after: timedelta
+) -> tuple[int, str]:
     """Have every byte in the partial file, synced; their number and sha256."""
     partial, note = Path(f"{path}.partial"), Path(f"{path}.partial.json")
     mark = _read(note)
@@ -87,16 +97,18 @@ def _complete(open: Open, part: Part, path: Path, progress: Callable[[int], None
         elif body.start != had or body.tag != mark.tag or mark.total not in (None, body.total):
             note.unlink()
             raise TryAgain(f"part {part.name} changed while it was fetched", hint="it is fetched again, whole")
-        return _append(body, part, partial, had, progress)
+        return _append(body, part, partial, had, progress, stalled_after)
 
 
-def _append(body: Body, part: Part, partial: Path, had: int, progress: Callable[[int], None]) -> tuple[int, str]:
+def _append(
+    body: Body, part: Part, partial: Path, had: int, progress: Callable[[int], None], stalled_after: timedelta
+) -> tuple[int, str]:
     """Add the body to what is there, and sync it."""
     digest, size = hashlib.sha256(), body.start
     with os.fdopen(os.open(partial, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o600), "ab") as file:
         _hash(partial, digest)
         try:
-            for block in body:
+            for block in lively(body, f"part {part.name}", stalled_after):
                 file.write(block)
                 file.flush()  # a kill must not cost it
                 digest.update(block)

@@ -94,3 +94,8 @@ class ConvertSettings(Section):
     @property
     def max_concurrent_requests(self) -> int:
         return LANDING
+
+    @property
+    def stalled_after(self) -> timedelta:
+        """Never: its reports are made of calls, each with a patience of its own."""
+        return timedelta.max

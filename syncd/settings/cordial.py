@@ -255,6 +255,7 @@ class CordialSettings(Section):
     in_flight: int = Field(default=1, ge=1)
     poll_interval: Interval = timedelta(minutes=15)
     max_concurrent_requests: int = Field(default=3, ge=1)
+    stalled_after: Interval = timedelta(minutes=1)
     exports: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], CordialExport] = Field(min_length=1)
 
     @model_validator(mode="wrap")

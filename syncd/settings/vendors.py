@@ -24,6 +24,7 @@ class ContentsquareSettings(Section):
     token_url: Annotated[str, AfterValidator(safe_url)] = "https://api.contentsquare.com/v1/oauth/token"  # noqa: S105  # an address
     poll_interval: Interval = timedelta(minutes=15)
     max_concurrent_requests: int = Field(default=3, ge=1, le=10)
+    stalled_after: Interval = timedelta(minutes=1)
 
     @property
     def pass_interval(self) -> timedelta:
