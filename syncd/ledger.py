@@ -40,6 +40,7 @@ KEYS = (
     "hint",
     "found_at",
     "vendor_job",
+    "lost",
 )
 
 
@@ -63,7 +64,10 @@ def look(settings: Settings) -> Seen:
 
 def look_at(lake: Lake, state: State | None, configured: Container[str]) -> Seen:
     """The same through a catalogue and a state that are at hand."""
-    runs = {(row["source"], row["run"]): _from_catalogue(row) for row in lake.runs()}
+    lost, runs = lake.lost(), {}
+    for row in lake.runs():
+        key = (row["source"], row["run"])
+        runs[key] = _from_catalogue(row | {"lost": lost.get(key, 0)})
     for row in state.runs() if state else ():
         runs.setdefault((row["source"], row["run"]), _from_state(row))
     for asked in state.requests.of() if state else ():
@@ -80,6 +84,11 @@ def look_at(lake: Lake, state: State | None, configured: Container[str]) -> Seen
 def gaps(seen: Seen, now: datetime) -> list[Gap]:
     """The calendar, with the periods that other jobs have brought."""
     return calendar(seen.jobs, seen.runs, seen.failures, now)
+
+
+def short_of_rows(seen: Seen) -> list[dict[str, Any]]:
+    """Loaded runs of which rows are lost for good."""
+    return [run for run in seen.runs if run["lost"] and run["state"] == "loaded"]
 
 
 def overlaps(jobs: Iterable[Job]) -> list[str]:
@@ -118,6 +127,7 @@ def status(
             "slack_hours": slack_hours(mine, now),
             "runs": dict(sorted(Counter(run["state"] for run in mine).items())),
             "overdue": [run["run"] for run in mine if awaits_too_long(run, now)],
+            "lost": {run["run"]: run["lost"] for run in short_of_rows(seen) if run["source"] == name},
             "superseded_by_fewer_rows": [run for source, run in seen.fuller if source == name],
             "jobs": {job: {"complete_up_to": at} for (source, job), at in sorted(reached.items()) if source == name},
             "scopes": {scope: freshness(mine, scope, now) for scope in sorted({run["scope"] for run in mine})},

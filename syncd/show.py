@@ -69,8 +69,15 @@ def runs(found: Iterable[Mapping[str, Any]]) -> None:
             sys.stdout.write(f"{name}{run['error'].removeprefix(name)}\n  → {run['hint']}\n")
 
 
-def gaps(found: Sequence[Gap], complete: Mapping[tuple[str, str], datetime | None], *, begun: bool) -> None:
-    """How far each job is complete; then the gaps, and what other jobs have brought in their place."""
+def gaps(
+    found: Sequence[Gap],
+    complete: Mapping[tuple[str, str], datetime | None],
+    short: Iterable[Mapping[str, Any]],
+    *,
+    begun: bool,
+) -> None:
+    """How far each job is complete; then the gaps, what other jobs have brought in their place, and the runs that are
+    here without all of their rows."""
     if complete:
         as_table(("source", "job", "complete up to"), [(*job, minute(at)) for job, at in sorted(complete.items())])
     rows = [
@@ -87,6 +94,9 @@ def gaps(found: Sequence[Gap], complete: Mapping[tuple[str, str], datetime | Non
     for gap in found:
         if gap.state == COVERED:
             sys.stdout.write(f"{gap.source}, job {gap.job}, {period(gap.period_start, gap.period_end)}: {gap.detail}\n")
+    for run in short:
+        when = period(run["period_start"], run["period_end"])
+        sys.stdout.write(f"{run['source']}/{run['run']}, {when}: {run['lost']:,} of its rows are lost for good\n")
 
 
 def forecast(found: Mapping[str, Any]) -> None:

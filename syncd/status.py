@@ -93,6 +93,8 @@ def shapes(standing: Standing) -> list[RenderableType]:
         for run in source["overdue"]:
             said.append(Text(f"{name}/{run} is overdue: nobody has handed its files over", style=BAD))
             said.append("  → syncd runs --state waiting")
+        for run, rows in source["lost"].items():
+            said.append(Text(f"{name}/{run}: {rows:,} of its rows are lost for good, as was accepted", style=NEAR))
         for run in source["superseded_by_fewer_rows"]:
             said.append(Text(f"{name}/{run} was superseded by a run with fewer rows; its files are kept", style=NEAR))
             said.append("  → compare the two in _syncd.runs: the vendor may have purged")

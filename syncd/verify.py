@@ -7,7 +7,7 @@ generation that is published at the end still names it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,6 +42,7 @@ class Verdict:
     counts: dict[str, int] = field(default_factory=dict)
     flaws: list[Flaw] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # worth knowing, and nothing wrong
+    lost: list[Row] = field(default_factory=list)  # what was accepted as lost for good, a row a part
     mended: list[str] = field(default_factory=list)
     troubles: list[SyncdError] = field(default_factory=list)  # what kept us from mending
 
@@ -71,6 +72,7 @@ def prove(
     named = now.named()
     flaws = [flaw for flaw in flaws if not flaw.path.startswith(f"{LAKE}/") or flaw.path in named]
     verdict = Verdict(counts_of(ledger), [*hinted(flaws, landing, ledger), *now.unbound])
+    verdict.lost = [row | {"accepted_at": row["accepted_at"].replace(tzinfo=UTC)} for row in ledger.lost.values()]
     verdict.notes += noted(settings, landing, now, [path for path in here if path not in named])
     return verdict
 
@@ -153,7 +155,8 @@ def order_again(row: Row) -> str:
     period = f"from {row['period_start']:%Y-%m-%dT%H:%M:%SZ} to {row['period_end']:%Y-%m-%dT%H:%M:%SZ}"
     return (
         "syncd verify --repair asks the vendor for them; where it has them no more, order the period again: "
-        f"a once export of {row['scope']} {period}"
+        f"a once export of {row['scope']} {period}; or take it for lost: "
+        f"syncd verify --accept-loss {row['source']}/{row['run']}"
     )
 
 
@@ -184,8 +187,11 @@ def rebuilt(settings: Settings, verdict: Verdict, read: Read = lambda size: None
 
 
 @trouble("mending the lake")
-def repair(house: House, verdict: Verdict, read: Read = lambda size: None) -> Verdict:
-    """Prove, mend what can be mended, prove that again. Readers keep what they have open."""
+def repair(house: House, verdict: Verdict, read: Read = lambda size: None, accepted: Collection[str] = ()) -> Verdict:
+    """Prove, mend what can be mended, prove that again. Readers keep what they have open.
+
+    `accepted`: runs of which the operator takes for lost what is lost by then. ConfigError: nothing is.
+    """
     settings, root = house.settings, house.settings.data_dir.absolute()
     read = heeding(house.stop, read)
     landing, before = Landing(root / LANDING), prove(settings, read)
@@ -205,10 +211,27 @@ def repair(house: House, verdict: Verdict, read: Read = lambda size: None) -> Ve
             verdict.mended.append(f"{run.name}: had landed, but was neither loaded nor in flight; it is loaded now")
     for source in {*settings.sources, *(path.name for path in (root / LAKE).iterdir())}:
         house.lake.sweep(source, datetime.now(UTC), house.state.staged(source))
+    if accepted:
+        accept(house.lake, accepted)
     after = prove(settings, read, which=lambda key: key in broken)
-    verdict.counts, verdict.flaws = after.counts, after.flaws
+    verdict.counts, verdict.flaws, verdict.lost = after.counts, after.flaws, after.lost
     verdict.notes += after.notes
     return verdict
+
+
+def accept(lake: Lake, names: Collection[str]) -> None:
+    """Write down what is lost of these runs, so that it is no flaw any more."""
+    ledger = published(lake.home)
+    lost = [row for row in ledger.losses() if f"{row['source']}/{row['run']}" in names] if ledger else []
+    if whole := sorted(set(names) - {f"{row['source']}/{row['run']}" for row in lost}):
+        raise ConfigError(f"nothing is lost of {', '.join(whole)}", hint="what is lost, and of which run: syncd verify")
+    lake.accept(lost)
+
+
+def spelled(row: Row) -> str:
+    """What is lost of a part."""
+    which = f"{row['source']}/{row['run']}, part {row['part']}"
+    return f"lost for good: {row['rows']:,} rows and {row['rejected']:,} rejected lines of {which}"
 
 
 def heeding(stop: threading.Event, read: Read) -> Read:
@@ -323,7 +346,7 @@ def size_of(home: Path) -> int:
 def as_answer(verdict: Verdict) -> dict[str, Any]:
     """The verdict for scripts."""
     flaws = [asdict(flaw) for flaw in verdict.flaws]
-    said = {"flaws": flaws, "notes": verdict.notes, "mended": verdict.mended}
+    said = {"flaws": flaws, "notes": verdict.notes, "mended": verdict.mended, "lost": verdict.lost}
     return {"ok": verdict.exit_code == 0, **verdict.counts, **said}
 
 
@@ -331,6 +354,7 @@ def told(verdict: Verdict) -> Iterator[str]:
     """The verdict in lines for people."""
     yield from (f"mended: {text}" for text in verdict.mended)
     yield from (f"note: {text}" for text in verdict.notes)
+    yield from map(spelled, verdict.lost)
     for flaw in verdict.flaws:
         where = f"{flaw.source}/{flaw.run}" if flaw.run else flaw.source
         where += f", part {flaw.part}" if flaw.part else ""
@@ -339,4 +363,4 @@ def told(verdict: Verdict) -> Iterator[str]:
     if verdict.flaws:
         yield f"{len(verdict.flaws)} flaw{'s' * (len(verdict.flaws) > 1)}" + (f" in {read}" if read else "")
     elif read:
-        yield f"proved: {read}; nothing is lost and nothing is doubled"
+        yield f"proved: {read}; nothing {'else ' * bool(verdict.lost)}is lost and nothing is doubled"

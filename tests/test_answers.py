@@ -71,7 +71,7 @@ def test_status_ends_with_the_command_that_tells_more(
         "hint": "…",
         "runs": runs,
     }
-    source |= {"slack_hours": None, "overdue": [], "superseded_by_fewer_rows": [], "scopes": {}}
+    source |= {"slack_hours": None, "overdue": [], "superseded_by_fewer_rows": [], "lost": {}, "scopes": {}}
     ok = not error and "set_aside" not in runs
     disk = {"downloads_paused": False, "landed_per_day": 0}
     found = {"ok": ok, "gaps": gaps, "sources": {"acme": source}, "disk": disk}

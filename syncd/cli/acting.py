@@ -107,6 +107,10 @@ def ingest(
 def verify(
     context: typer.Context,
     repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
+    accept_loss: Annotated[
+        list[str] | None,
+        typer.Option("--accept-loss", metavar="RUN", help="Mend, and take what of this run can't be for lost."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """Prove that no row is lost or doubled.
@@ -120,9 +124,9 @@ def verify(
     settings = context.obj.settings()
     verdict = verifying.Verdict()
     with meter("reading", lambda: verifying.size_of(settings.data_dir)) as read:
-        if repair:
+        if repair or accept_loss:
             with opened(context, Nobody(), start=verifying.rebuilt(settings, verdict, read)) as (house, _):
-                verifying.repair(house, verdict, read)
+                verifying.repair(house, verdict, read, accept_loss or ())
         else:
             verdict = verifying.prove(settings, read)
     if as_json:

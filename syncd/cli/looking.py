@@ -105,7 +105,8 @@ def gaps(context: typer.Context, as_json: Annotated[bool, typer.Option("--json",
     if as_json:
         show.as_json([asdict(gap) for gap in found if gap.state != COVERED])
     else:
-        show.gaps(found, jobs_complete_up_to(seen.runs), begun=bool(seen.passes or seen.runs))
+        short = ledger.short_of_rows(seen)
+        show.gaps(found, jobs_complete_up_to(seen.runs), short, begun=bool(seen.passes or seen.runs))
     raise typer.Exit(int(any(gap.needs_you for gap in found)))
 
 

@@ -36,7 +36,7 @@ from syncd.destinations.lake.pack import hidden_of, scopes_of, show_packed, stor
 from syncd.destinations.lake.paths import CATALOGUE, LAKE, LEDGER, PACKING, TEMPORARY
 from syncd.destinations.lake.plan import plan
 from syncd.destinations.lake.rebuild import Rebuilt, restore, survey
-from syncd.destinations.lake.segments import CLOSE_AT, SETTLED, SETTLED_AFTER, close, show_ledger
+from syncd.destinations.lake.segments import CLOSE_AT, SETTLED, SETTLED_AFTER, Key, accept, close, show_ledger
 from syncd.destinations.lake.show import layouts_of, show_all
 from syncd.destinations.lake.stage import reserved, write_part
 from syncd.destinations.lake.sweep import forget_files, named, remove_orphans
@@ -163,6 +163,18 @@ class Lake:
             show_all(catalogue, self.home)
             return done
 
+    def accept(self, lost: Sequence[dict[str, Any]]) -> None:
+        """Write down that rows of parts are lost for good: source, run, part, rows, rejected."""
+        with self._publication() as catalogue:
+            accept(catalogue, self.home, lost, self._clock())
+
+    def lost(self) -> dict[Key, int]:
+        """How many rows of which runs are lost for good, as was accepted."""
+        if not self._read(f"SELECT 1 FROM {OPEN}.segments WHERE kind = 'lost' LIMIT 1"):
+            return {}
+        rows = self._read("SELECT source, run, CAST(sum(rows) AS BIGINT) FROM _syncd.lost GROUP BY ALL")
+        return {(source, run): count for source, run, count in rows}
+
     def rejected(self, source: str, run: str, most: int) -> list[dict[str, Any]]:
         """The first rejected lines of a run: part, row, byte_offset, reason. SyncdError: their file is broken."""
         rows = self._read(
@@ -211,7 +223,10 @@ class Lake:
 
     def fuller(self) -> list[tuple[str, str]]:
         """Source and id of superseded runs that had more rows than what took their place: kept until you decide."""
-        return self._read("SELECT DISTINCT source, run FROM _syncd.let_go WHERE keep ORDER BY ALL")
+        return self._read(
+            "SELECT source, run FROM _syncd.runs SEMI JOIN (SELECT source, run FROM _syncd.let_go WHERE keep) "
+            "USING (source, run) WHERE status = 'superseded' ORDER BY ALL"  # else what is left of a lost file
+        )
 
     def runs(self) -> list[dict[str, Any]]:
         """The rows of `_syncd.runs`; instants are UTC without a zone, as in the table."""

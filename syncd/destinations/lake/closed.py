@@ -23,7 +23,15 @@ from syncd.destinations.lake.commit import add_new, layout_of
 from syncd.destinations.lake.pack import FOOTER
 from syncd.destinations.lake.paths import PACKED, segment_path
 from syncd.destinations.lake.proof import ROWS, digest_of
-from syncd.destinations.lake.segments import COLUMNS, Key, add_segment, close_settled, next_number, show_ledger
+from syncd.destinations.lake.segments import (
+    COLUMNS,
+    Key,
+    add_segment,
+    close_settled,
+    name_segment,
+    next_number,
+    show_ledger,
+)
 from syncd.destinations.lake.stage import read_columns
 from syncd.destinations.lake.tables import OPEN, PARTS, RUNS, nothing
 from syncd.destinations.lake.views import listed_sql
@@ -78,8 +86,10 @@ def packed_file(home: Path, path: str, read: Any) -> PackedFile:
 
 def recover(catalogue: Catalogue, home: Path, packed: Sequence[PackedFile]) -> list[str]:
     """Have temporary tables of all that the segments tell: `members` of the packed files that there are, each row of
-    a part but once; closed `runs` and `parts`. The segments that can't be read."""
+    a part but once; closed `runs` and `parts`. What was accepted as lost stays so. The segments that can't be read."""
     torn: list[str] = []
+    for path in segments_of(home, "lost"):
+        name_segment(catalogue, home, "lost", path) if is_readable(home / path) else torn.append(path)
     for kind in ("runs", "parts", "members"):
         columns = COLUMNS[kind] | {"number": "BIGINT"}
         every = list(segments_of(home, kind))

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import errno
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -25,6 +25,7 @@ from syncd.errors import ConfigError
 BLOCK = 1 << 20
 ROWS = 16_384  # held at once while a file is read through
 SUMS = ("rows", "rejected", "bytes")
+NOTHING = {"rows": 0, "rejected": 0}
 Row = dict[str, Any]
 Key = tuple[str, str]  # source and run
 
@@ -51,6 +52,7 @@ class Published:
     stored: list[Row]  # the files with rows: `run` and `part` are "" where one holds many
     segments: list[Row]  # the ledger's own files
     let_go: frozenset[str]
+    lost: dict[tuple[str, str, str], Row]  # what is lost of a part, and was accepted
     unbound: list[Flaw]  # views that a reader can't open
 
     def named(self) -> set[str]:
@@ -65,6 +67,24 @@ class Published:
             if row["path"] in paths:
                 found[row["path"]].add((row["source"], row["run"]))
         return found
+
+    def rows_here(self) -> Counter[tuple[str, str, str]]:
+        """How many rows of each part the files have."""
+        found: Counter[tuple[str, str, str]] = Counter()
+        for row in self.files:
+            found[row["source"], row["run"], row["part"]] += row["rows"]
+        return found
+
+    def losses(self) -> Iterator[Row]:
+        """What no file has of the parts of loaded runs, accepted or not."""
+        here = self.rows_here()
+        for row in self.parts:
+            of = {name: row[name] for name in ("source", "run", "part")}
+            rows = row["rows"] - here[tuple(of.values())]
+            rejected = 0 if row["rejects"] else row["rejected"]
+            status = self.runs.get((row["source"], row["run"]), {}).get("status")
+            if status == "loaded" and (rows > 0 or rejected):
+                yield of | {"rows": rows, "rejected": rejected}
 
     def size(self) -> int:
         """Bytes of the files with rows."""
@@ -83,6 +103,8 @@ def published(home: Path) -> Published | None:
         read = {f"{schema}.{name}": _rows(catalogue, schema, name) for schema, name in tables}
         _prove_segments(home, read.get(f"{OPEN}.segments", []))
         runs, parts, files = (_rows(catalogue, "_syncd", name) for name in ("runs", "parts", "files"))
+        is_short = any(row["kind"] == "lost" for row in read.get(f"{OPEN}.segments", []))
+        lost = _rows(catalogue, "_syncd", "lost") if is_short else []
         return Published(
             {(row["source"], row["run"]): row for row in runs},
             parts,
@@ -90,6 +112,7 @@ def published(home: Path) -> Published | None:
             read.get(f"{OPEN}.files", files),
             read.get(f"{OPEN}.segments", []),
             frozenset(row["path"] for row in read["_syncd.let_go"]),
+            {(row["source"], row["run"], row["part"]): row for row in lost},
             list(_unbound(catalogue)),
         )
 
@@ -108,10 +131,8 @@ def _prove_segments(home: Path, segments: Iterable[Row]) -> None:
 
 def misfigured(ledger: Published) -> Iterator[Flaw]:
     """Where the ledger contradicts itself: lines of a part, rows of its files, sums of a run."""
-    rows: dict[tuple[str, str, str], int] = defaultdict(int)
+    rows = ledger.rows_here()
     sums: dict[Key, dict[str, int]] = defaultdict(lambda: dict.fromkeys(("parts", *SUMS), 0))
-    for file in ledger.files:
-        rows[file["source"], file["run"], file["part"]] += file["rows"]
     for part in ledger.parts:
         of = (part["source"], part["run"])
         for name in SUMS:
@@ -121,10 +142,11 @@ def misfigured(ledger: Published) -> Iterator[Flaw]:
             figures = ", ".join(f"{part[name]} {name}" for name in ("lines", "rows", "rejected", "blank"))
             yield Flaw(*of, part["part"], "", f"the lines don't add up: {figures}")
         swept = ledger.runs.get(of, {}).get("status") == "superseded"
+        accepted = ledger.lost.get((*of, part["part"]), NOTHING)
         had = rows.pop((*of, part["part"]), 0)
-        if had > part["rows"] if swept else had != part["rows"]:
+        if had > part["rows"] if swept else had + accepted["rows"] != part["rows"]:
             yield Flaw(*of, part["part"], "", f"{part['rows']} rows, but its files have {had}")
-        if part["rejected"] and not part["rejects"] and not swept:
+        if part["rejected"] and not part["rejects"] and not swept and not accepted["rejected"]:
             yield Flaw(*of, part["part"], "", f"{part['rejected']} rejected lines, but no file has them")
     for source, run, name in rows:
         yield Flaw(source, run, name, "", "it has files, but the ledger doesn't know it")

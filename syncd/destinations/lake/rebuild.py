@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -142,7 +142,7 @@ def _ready(catalogue: Catalogue, found: Sequence[Found], done: Rebuilt) -> tuple
         if key in packed:
             chosen[key], parts = _beside_packed(files, packed[key], told[key])
         else:
-            parts = list(_parts(files, done))
+            parts = list(_parts(files, told[key], done))
         ready.append((newest.run, parts))
     return ready, chosen
 
@@ -203,30 +203,37 @@ def _found(home: Path, path: str, read: Callable[[int], None]) -> Found:
     return Found(file, run, part, generation, is_rejects, tally, declared, written_at)
 
 
-def _parts(files: Iterable[Found], done: Rebuilt) -> Iterator[Staged]:
-    """Each part of a run at its newest whole generation; where none is whole, as far as it is there."""
+def _parts(files: Iterable[Found], told: Mapping[str, Staged], done: Rebuilt) -> Iterator[Staged]:
+    """Each part of a run at its newest whole generation; where none is whole, as far as it is there.
+
+    `told`: what segments say of the run's parts, for those whose files are gone or don't say it.
+    """
+    missing = dict(told)
     parts: dict[str, dict[int, list[Found]]] = defaultdict(lambda: defaultdict(list))
     for one in files:
         parts[one.part][one.generation].append(one)
     for name, generations in sorted(parts.items()):
-        newest_first = [_staged(name, generations[number]) for number in sorted(generations, reverse=True)]
+        closed = missing.pop(name, None)
+        newest_first = [_staged(name, generations[number], closed) for number in sorted(generations, reverse=True)]
         staged = [one for one in newest_first if one]
         if staged:
             yield next(filter(_is_whole, staged), staged[0])
         else:
             run = next(iter(generations.values()))[0].run
             done.doubtful.append(f"{run.name}, part {name}: what is left of its files doesn't say how many rows it had")
+    yield from missing.values()
 
 
-def _staged(part: str, files: Sequence[Found]) -> Staged | None:
-    """One generation of a part; None when no file tells what the whole was."""
+def _staged(part: str, files: Sequence[Found], closed: Staged | None = None) -> Staged | None:
+    """One generation of a part; None when neither a file nor the segments (`closed`) tell what the whole was."""
+    rejects = next((one.file for one in files if one.is_rejects), File("", "", 0, 0, ()))
+    mine = tuple(one.file for one in files if not one.is_rejects)
     tally = next((one.tally for one in files if one.tally), None)
     if tally is None:
-        return None
-    rejects = next((one.file for one in files if one.is_rejects), File("", "", 0, 0, ()))
+        return closed and replace(closed, files=mine, rejects=rejects.path, rejects_sha256=rejects.sha256)
     return Staged(
         part,
-        tuple(one.file for one in files if not one.is_rejects),
+        mine,
         rejects.path,
         sha256=tally["sha256"],
         **{name: tally[name] for name in COUNTS},

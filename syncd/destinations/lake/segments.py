@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from math import log
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -19,7 +20,7 @@ from syncd.destinations.lake import disk
 from syncd.destinations.lake.catalogue import Catalogue, utc
 from syncd.destinations.lake.paths import GONE, LEDGER, segment_path, temporary
 from syncd.destinations.lake.proof import digest_of
-from syncd.destinations.lake.tables import FILES, MEMBERS, OPEN, PARTS, RUNS, nothing
+from syncd.destinations.lake.tables import FILES, LOST, MEMBERS, OPEN, PARTS, RUNS, nothing
 from syncd.destinations.lake.views import listed_sql, text
 
 CLOSE_AT = 1000  # settled runs that are worth a segment
@@ -30,7 +31,8 @@ SETTLED = (
 )
 ALIKE = 8  # segments of about a size before they are merged; also how many times larger the next size is
 COLUMNS = {"runs": RUNS, "parts": PARTS, "members": MEMBERS, GONE: dict.fromkeys(("path", "source"), "VARCHAR")}
-ORDER = {"runs": "source, period_start, run", "parts": "source, run, part", GONE: "path"}
+COLUMNS["lost"] = LOST
+ORDER = {"runs": "source, period_start, run", "parts": "source, run, part", "lost": "source, run, part", GONE: "path"}
 ORDER["members"] = "source, scope, date, path, run, part"
 Key = tuple[str, str]  # source and run
 
@@ -55,6 +57,7 @@ def show_ledger(catalogue: Catalogue, root: Path | str) -> None:
         f"CREATE OR REPLACE VIEW _syncd.files AS SELECT {columns} FROM {OPEN}.files WHERE NOT packed "
         f"UNION ALL SELECT {columns} FROM {OPEN}.members"
     )
+    catalogue.execute(f"CREATE OR REPLACE VIEW _syncd.lost AS {_lost_sql(_paths(catalogue, 'lost'), root)}")
 
 
 def close(catalogue: Catalogue, home: Path, now: datetime) -> None:
@@ -75,6 +78,25 @@ def close_settled(catalogue: Catalogue, home: Path, now: datetime) -> None:
             "WHERE had.source = gone.source AND had.run = gone.run"
         )
         merge(catalogue, home, kind, now)
+
+
+def accept(catalogue: Catalogue, home: Path, lost: Sequence[dict[str, Any]], now: datetime) -> None:
+    """Write down that these rows of parts are lost for good: durable beside the lake, like what is closed.
+
+    Their runs are closed as well: a lost catalogue would know nothing of one that has no file any more.
+    """
+    with catalogue.listed(lost) as given:
+        catalogue.execute(
+            "CREATE OR REPLACE TEMP TABLE _syncd_settled AS "
+            f"SELECT source, run FROM {OPEN}.runs SEMI JOIN {given} USING (source, run)"
+        )
+        number = next_number(home)
+        told = f"SELECT *, CAST(? AS TIMESTAMP) AS accepted_at, {number} AS number FROM {given}"
+        catalogue.execute(f"CREATE OR REPLACE TEMP TABLE _syncd_lost AS {told}", utc(now))
+    add_segment(catalogue, home, "lost", number, "FROM temp._syncd_lost")
+    if catalogue.execute("SELECT 1 FROM temp._syncd_settled LIMIT 1"):
+        close_settled(catalogue, home, now)
+    show_ledger(catalogue, home)
 
 
 def recall(catalogue: Catalogue, runs: Iterable[Key]) -> None:
@@ -120,8 +142,12 @@ def merge(catalogue: Catalogue, home: Path, kind: str, now: datetime) -> None:
 
 def add_segment(catalogue: Catalogue, home: Path, kind: str, number: int, select: str) -> None:
     """Close these rows: they are durable before the catalogue that names them."""
-    path = write_segment(catalogue, home, kind, number, select)
-    rows = pq.read_metadata(home / path).num_rows
+    name_segment(catalogue, home, kind, write_segment(catalogue, home, kind, number, select))
+
+
+def name_segment(catalogue: Catalogue, home: Path, kind: str, path: str) -> None:
+    """Have the catalogue name a segment that is there."""
+    number, rows = number_of(path), pq.read_metadata(home / path).num_rows
     row = {"path": path, "kind": kind, "number": number, "rows": rows, "sha256": digest_of(home / path)}
     catalogue.insert(f"{OPEN}.segments", [row])
 
@@ -151,9 +177,13 @@ def let_go(catalogue: Catalogue, paths: Sequence[str], now: datetime) -> None:
 def next_number(home: Path) -> int:
     """Higher than that of any segment on the disk, published or not: no name is ever used twice."""
     folder = (home / segment_path("", 0)).parent
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    found = (re.search(r"-([0-9]+)\.parquet$", name) for name in names)
-    return 1 + max((int(match[1]) for match in found if match), default=0)
+    return 1 + max((number_of(path.name) for path in folder.iterdir()) if folder.is_dir() else (), default=0)
+
+
+def number_of(path: str) -> int:
+    """Of a segment, by its name; 0 where it is none."""
+    found = re.search(r"-([0-9]+)\.parquet$", path)
+    return int(found[1]) if found else 0
 
 
 def _rows_sql(kind: str, paths: Sequence[str], root: Path | str) -> str:
@@ -178,6 +208,21 @@ def _closed_sql(kind: str, paths: Sequence[str], root: Path | str) -> str:
         return f"SELECT * FROM ({_merged_sql(kind, paths, root)}) ANTI JOIN {OPEN}.dead USING (path, source, run)"
     voided = f"SELECT number, source, run FROM {OPEN}.recalled WHERE kind = '{kind}'"
     return f"SELECT * FROM ({_rows_sql(kind, paths, root)}) ANTI JOIN ({voided}) USING (number, source, run)"
+
+
+def _lost_sql(paths: Sequence[str], root: Path | str) -> str:
+    """What was accepted as lost, as told last of each part; not where all its rows have come back since."""
+    if not paths:
+        return nothing(LOST)
+    of = "source, run, part"
+    return (
+        f"WITH told AS ({_rows_sql('lost', paths, root)} QUALIFY number = max(number) OVER (PARTITION BY {of})) "
+        f"SELECT {', '.join(f'told.{_listed([name])}' for name in LOST)} FROM told "
+        f"LEFT JOIN (SELECT * FROM _syncd.parts SEMI JOIN told USING ({of})) had USING ({of}) "
+        "LEFT JOIN (SELECT source, run, part, sum(rows) AS rows FROM _syncd.files "
+        f"SEMI JOIN told USING ({of}) GROUP BY ALL) here USING ({of}) WHERE had.run IS NULL "
+        "OR coalesce(here.rows, 0) < had.rows OR (told.rejected > 0 AND had.rejects = '')"
+    )
 
 
 def _paths(catalogue: Catalogue, kind: str) -> list[str]:

@@ -21,6 +21,7 @@ PARTS = {
 }
 FILES = dict(path="VARCHAR", source="VARCHAR", scope="VARCHAR", run="VARCHAR", part="VARCHAR")
 FILES |= dict(date="DATE", rows="BIGINT", bytes="BIGINT", sha256="VARCHAR")
+LOST = dict(source="VARCHAR", run="VARCHAR", part="VARCHAR", rows="BIGINT", rejected="BIGINT", accepted_at="TIMESTAMP")
 MEMBERS = FILES | dict(was="VARCHAR", generation="BIGINT", number="BIGINT")
 
 
