@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from syncd import ledger
 from syncd.reserve import HINT, room
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 GOOD, NEAR, BAD, SOFT = "green", "yellow", "bold red", "dim"
-COLUMNS = ("source", "scope", "complete up to", "newest period ends", "age", "runs", "slack", "last pass")
+ALL = ("scope", "complete up to", "newest period ends", "age", "runs", "slack", "last pass")
+FEW = ("scope", "complete up to", "age", "runs", "slack")  # where the terminal is narrow
+WIDE = 120  # characters, from which on there is room for all
+WRAPS = ("scope", "runs")
 BAD_STATES, NEAR_STATES = {"set_aside", "expired"}, {"waiting"}
 URGENT_H, SOON_H = 12, 48  # of slack
 EVERY_S, SHARE = 2.0, 10  # a look that takes a second is followed by a pause of ten
@@ -43,7 +46,7 @@ def standing(settings: Settings) -> Standing:
 def show(standing: Standing) -> None:
     """Print it once."""
     console = console_of()
-    for each in shapes(standing):
+    for each in shapes(standing, console.width):
         console.print(each, soft_wrap=isinstance(each, str) or not console.is_terminal)
 
 
@@ -59,13 +62,14 @@ def watch(look: Callable[[], Standing]) -> None:
             while True:
                 began, now = time.monotonic(), look()
                 head = Text(f"as of {now.at:%Y-%m-%d %H:%M:%S} UTC; Ctrl-C ends it", style=SOFT)
-                live.update(Group(head, *shapes(now)), refresh=True)
+                table, *said = shapes(now, console.width)
+                live.update(Group(head, *said, table), refresh=True)  # what doesn't fit is cut off below
                 time.sleep(max(EVERY_S, SHARE * (time.monotonic() - began)))
     before = ""
     while True:
         began, now = time.monotonic(), look()
         with console.capture() as captured:
-            for each in shapes(now):
+            for each in shapes(now, console.width):
                 console.print(each, soft_wrap=True)
         if captured.get() != before:
             before = captured.get()
@@ -81,12 +85,12 @@ def console_of() -> Console:
     return Console(highlight=False) if sys.stdout.isatty() else Console(width=10_000, highlight=False)
 
 
-def shapes(standing: Standing) -> list[RenderableType]:
+def shapes(standing: Standing, width: int) -> list[RenderableType]:
     """The table, what is wrong with the next thing to type, and one last line that sums it up."""
     from rich.text import Text
 
     found = standing.found
-    said: list[RenderableType] = [table(found["sources"])]
+    said: list[RenderableType] = [table(found["sources"], ALL if width >= WIDE else FEW)]
     for name, source in found["sources"].items():
         if source["error"]:
             said += [Text(f"{name}: {source['error']}", style=BAD), f"  → {source['hint']}"]
@@ -112,26 +116,27 @@ def shapes(standing: Standing) -> list[RenderableType]:
     return [*(Text(one) if isinstance(one, str) else one for one in said), summary(found)]
 
 
-def table(sources: Mapping[str, Any]) -> RenderableType:
+def table(sources: Mapping[str, Any], columns: Sequence[str]) -> RenderableType:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     shown = Table(box=box.SIMPLE_HEAD)
-    for column in COLUMNS:
-        shown.add_column(column, overflow="fold", justify="right" if column in ("age", "slack") else "left")
+    for column in columns:
+        justify: Literal["left", "right"] = "right" if column in ("age", "slack") else "left"
+        shown.add_column(column, overflow="fold", justify=justify, no_wrap=column not in WRAPS)
     for name, source in sources.items():
-        for scope, fresh in source["scopes"].items() or [("–", {})]:  # noqa: RUF001
-            shown.add_row(
-                Text(name, style=BAD if source["error"] else "bold"),
-                Text(scope),
-                minute(fresh.get("complete_up_to")),
-                minute(fresh.get("newest_period_end")),
-                ago(fresh.get("age")),
-                states(fresh.get("runs", source["runs"])),
-                slack(source["slack_hours"]) if source["runs"] else Text("–", style=SOFT),  # noqa: RUF001
-                Text(minute(source["last_pass_at"]), style=SOFT),
-            )
+        for scope, fresh in (source["scopes"] or {"": {}}).items():
+            cells: dict[str, RenderableType] = {
+                "scope": Text(f"{name}.{scope}" if scope else name, style=BAD if source["error"] else ""),
+                "complete up to": minute(fresh.get("complete_up_to")),
+                "newest period ends": minute(fresh.get("newest_period_end")),
+                "age": ago(fresh.get("age")),
+                "runs": states(fresh.get("runs", source["runs"])),
+                "slack": slack(source["slack_hours"]) if source["runs"] else Text("–", style=SOFT),  # noqa: RUF001
+                "last pass": Text(minute(source["last_pass_at"]), style=SOFT),
+            }
+            shown.add_row(*(cells[column] for column in columns))
     return shown
 
 

@@ -103,22 +103,26 @@ def test_the_table_has_colours_where_somebody_watches_only(tmp_path: Path) -> No
         subprocess.run([*command, "once"], cwd=tmp_path, capture_output=True, check=False, timeout=120)
         plain = subprocess.run([*command, "status"], cwd=tmp_path, capture_output=True, text=True, check=True)
         watched = on_a_terminal([*command, "status"], tmp_path)
+        narrow = unstyled(on_a_terminal([*command, "status"], tmp_path, columns=80))
         again = on_a_terminal([*command, "status", "--watch"], tmp_path, until="Ctrl-C ends it")
     assert "\x1b[" not in plain.stdout
     assert "\x1b[1;31m1 set_aside\x1b[0m" in watched
     for word in plain.stdout.split():
         assert word in unstyled(watched) or word.endswith(("min", "h")), word
     assert "something needs you" in unstyled(again)
+    assert unstyled(again).index("something needs you") < unstyled(again).index("complete up to"), "a table may be long"
+    assert re.search(r"^ *acme\.sessions .* 1 set_aside", narrow, re.M), "a line a scope, and no word is cut"
+    assert max(map(len, narrow.splitlines())) <= 80
 
 
 def unstyled(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
 
 
-def on_a_terminal(command: list[str], folder: Path, until: str = "") -> str:
-    """What a command shows on a terminal of 200 columns; with `until` it is ended with Ctrl-C once that was shown."""
+def on_a_terminal(command: list[str], folder: Path, until: str = "", columns: int = 200) -> str:
+    """What a command shows on a terminal; with `until` it is ended with Ctrl-C once that was shown."""
     here, there = pty.openpty()
-    fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
+    fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     environ = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS")}
     process = subprocess.Popen(
         command, cwd=folder, stdin=there, stdout=there, stderr=there, env=environ | {"TERM": "xterm"}
