@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,8 +17,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import IO
 
+from syncd.assemble import build_source
 from syncd.errors import ConfigError, SyncdError, TryAgain
 from syncd.fetch import make_folder, room_for, sync_folder
+from syncd.model import Cleans
 from syncd.names import file_name
 from syncd.retry import Patience
 from syncd.settings import Settings
@@ -33,13 +36,18 @@ SPACE = b" \t\r\n"
 
 
 def order_for(settings: Settings, source: str, run: str, given: Sequence[str]) -> Order:
-    """Copy what is given (paths and URLs) to where the order finds it. ConfigError: no such run, or nothing to copy."""
+    """Copy what is given (paths and URLs) to where the order finds it, cleaned where the source sees to that.
+
+    ConfigError: no such run, or nothing to copy.
+    """
     noted = waiting_for(settings, source, run)
+    built = build_source(source, settings.sources[source])
+    cleans = built if isinstance(built, Cleans) else None
     folder = settings.data_dir / HANDED / source / file_name(noted.request.id)
     shutil.rmtree(folder, ignore_errors=True)  # what a stop left half copied
     with room_for(noted.request.name, folder):
         make_folder(folder)
-        names = [name for one in given for name in brought(one, folder, settings.retry_for)]
+        names = [name for one in given for name in brought(one, folder, settings.retry_for, cleans)]
         told = noted.request.format or form_of([folder / name for name in names])
         sync_folder(folder)
     return Order(0, INGEST, source, noted.request.id, {"files": names, "format": told})
@@ -63,20 +71,49 @@ def waiting_for(settings: Settings, source: str, run: str) -> Noted:
     raise ConfigError(f"no run {id!r} of {source} waits for files", hint=f"those that do: {names}; see syncd runs")
 
 
-def brought(given: str, folder: Path, retry_for: timedelta) -> list[str]:
-    """Names of the files in `folder` that `given` came to; the members of a zip are files of their own."""
+def brought(given: str, folder: Path, retry_for: timedelta, cleans: Cleans | None) -> list[str]:
+    """Names of the files in `folder` that `given` came to; the members of a zip are files of their own, but for a
+    source that cleans: it makes one file of all."""
     name = named(given, folder)
-    if "://" in given:
-        Patience(retry_for)(lambda: download(given, folder / name))
-    else:
-        with opened(Path(given)) as file, (folder / name).open("wb") as out:
-            copy(file, out)
+    if cleans:
+        with original(given, folder, retry_for) as file, (folder / name).open("wb") as out:
+            out.writelines(damage_told(cleans.cleaned(file)))
+            out.flush()
+            os.fsync(out.fileno())
+        return [name]
+    with (folder / name).open("wb") as out:
+        if "://" in given:
+            Patience(retry_for)(lambda: download(given, out))
+        else:
+            with opened(Path(given)) as file:
+                copy(file, out)
     if not zipfile.is_zipfile(folder / name):
         return [name]
     with zipfile.ZipFile(folder / name) as archive:
         members = [unzipped(archive, member, folder) for member in archive.infolist() if not member.is_dir()]
     (folder / name).unlink()
     return members
+
+
+@contextmanager
+def original(given: str, folder: Path, retry_for: timedelta) -> Iterator[IO[bytes]]:
+    """The very bytes: of a link in a file without a name, so that nothing of it stays whenever we stop."""
+    if "://" not in given:
+        with opened(Path(given)) as file:
+            yield file
+        return
+    with tempfile.TemporaryFile(dir=folder) as file:
+        Patience(retry_for)(lambda: download(given, file))
+        file.seek(0)
+        yield file
+
+
+def damage_told(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same; a file that is cut short can't be fetched again by us."""
+    try:
+        yield from blocks
+    except TryAgain as error:
+        raise ConfigError(str(error), hint="fetch it again from the vendor") from error
 
 
 def unzipped(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> str:
@@ -113,8 +150,9 @@ def copy(file: IO[bytes], out: IO[bytes]) -> None:
     os.fsync(out.fileno())
 
 
-def download(url: str, path: Path) -> None:
-    """The bytes behind a link, without a credential of ours; the link is never shown. TryAgain; SyncdError: refused."""
+def download(url: str, out: IO[bytes]) -> None:
+    """Have the bytes behind a link in `out`, without a credential of ours; the link is never shown. TryAgain;
+    SyncdError: refused."""
     import httpx
 
     try:
@@ -122,7 +160,9 @@ def download(url: str, path: Path) -> None:
     except (ValueError, httpx.InvalidURL) as error:
         raise ConfigError(f"this is no link: {error}", hint="give the whole link, or a file") from None
     try:
-        with httpx.stream("GET", url, follow_redirects=True, timeout=60) as answer, path.open("wb") as out:
+        out.seek(0)
+        out.truncate()
+        with httpx.stream("GET", url, follow_redirects=True, timeout=60) as answer:
             if answer.status_code >= 500 or answer.status_code == 429:
                 raise TryAgain(f"{where} answered {answer.status_code}", hint="try it again later")
             if answer.status_code != 200:

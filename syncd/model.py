@@ -9,7 +9,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Se
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import IO, TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -347,6 +347,17 @@ class MustAsk(Protocol):
 
         StartOver: it failed at the vendor, ask again with the next attempt. HandOver: a person must bring its files.
         BadRun: asking again is useless.
+        """
+
+
+@runtime_checkable
+class Cleans(Protocol):
+    """Optional: a source that lands nothing just as it came, for its vendor's files may name people or hold secrets."""
+
+    def cleaned(self, file: IO[bytes]) -> Iterator[bytes]:
+        """A file that a person hands over, as the source itself lands one: JSON lines. No request is made.
+
+        TryAgain: it is cut short; BadRun: it can't be read.
         """
 
 

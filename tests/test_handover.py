@@ -12,13 +12,16 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import orjson
 import pytest
 
 from syncd.errors import ConfigError, SyncdError, TryAgain
 from syncd.handover import order_for
 from syncd.model import ExportRequest
 from syncd.settings import Settings
+from syncd.settings.convert import ConvertSettings
 from syncd.settings.vendors import ContentsquareSettings
+from syncd.sources.convert.redaction import hashed
 from syncd.state import Noted, open_state
 from tests.home import Home
 
@@ -128,17 +131,19 @@ class Answers(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         code = {"/dead.jsonl": 403, "/down.jsonl": 503}.get(path, 200)
         self.send_response(code)
-        self.send_header("Content-Length", str(len(LINE) + (path == "/cut.jsonl")))
+        content: bytes = getattr(self.server, "content", LINE)
+        self.send_header("Content-Length", str(len(content) + (path == "/cut.jsonl")))
         self.end_headers()
-        self.wfile.write(LINE)
+        self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
         return
 
 
 @contextmanager
-def serving() -> Iterator[str]:
+def serving(content: bytes = LINE) -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        server.content = content  # type: ignore[attr-defined]  # for its handlers
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
@@ -164,3 +169,69 @@ def test_the_command_tells_an_unknown_source_and_run(tmp_path: Path) -> None:
         ended = home.run("ingest", *arguments)
         assert ended.returncode == 2, ended.stderr
         assert "→" in ended.stderr
+
+
+@pytest.fixture
+def convert(tmp_path: Path) -> Settings:
+    """Whose source cleans what is handed over."""
+    section = ConvertSettings(kind="convert", application_id="a", secret="s", account_id=1)
+    state = open_state(tmp_path / "state.sqlite")
+    one = ExportRequest("ab", "raw-1", "raw_data", "", START, START, "raw_data-1", asked_at=START)
+    state.requests.note(Noted(one, "waiting", "job-17"))
+    state.close()
+    return Settings(
+        data_dir=tmp_path / "home", state_dir=tmp_path, retry_for=timedelta(seconds=1), sources={"ab": section}
+    )
+
+
+CSV = b'visitor,email,sdk_secret,note,note\nv1,Ann@Example.com,hush,"ask ann@example.com, soon",\nv2,,,x,y\n'
+LINES = b'{"visitor":"v1","email":"Ann@Example.com","sdk_secret":"hush","note":"ask ann@example.com, soon"}\n\n'
+
+
+def packed(name: str, content: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr(name, content)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        CSV,
+        gzip.compress(CSV),
+        packed("a.csv", CSV),
+        LINES,
+        gzip.compress(LINES),
+        packed("a.jsonl", LINES),
+        b"[%s]" % LINES,
+    ],
+    ids=["csv", "csv.gz", "csv.zip", "jsonl", "jsonl.gz", "jsonl.zip", "list"],
+)
+@pytest.mark.parametrize("how", ["file", "link"])
+def test_what_a_source_cleans_is_clean_before_it_is_anywhere(
+    convert: Settings, tmp_path: Path, content: bytes, how: str
+) -> None:
+    if how == "file":
+        order = order_for(convert, "ab", "job-17", [written(tmp_path / "export", content)])
+    else:
+        with serving(content) as url:
+            order = order_for(convert, "ab", "job-17", [url])
+    assert order.details["format"] == "jsonl"
+    (file,) = [path for path in convert.data_dir.rglob("*") if path.is_file()]
+    kept = [orjson.loads(line) for line in file.read_bytes().splitlines()]
+    assert kept[0]["email"] == hashed("ann@example.com") in kept[0]["note"]
+    assert b"hush" not in file.read_bytes() and b"@" not in file.read_bytes()
+    assert len(kept) == 1 or kept[1] == {"visitor": "v2", "email": "", "note": "x", "note_2": "y"}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"<html>no</html>", "a page"), (gzip.compress(CSV)[:-9], "damaged"), (b'{"a":1}\nno\n', "begins like JSON")],
+)
+def test_what_a_source_can_not_clean_is_refused_and_nothing_is_kept(
+    convert: Settings, tmp_path: Path, content: bytes, told: str
+) -> None:
+    with pytest.raises(SyncdError, match=told):
+        order_for(convert, "ab", "raw-1", [written(tmp_path / "export", content)])
+    assert not [path for path in convert.data_dir.rglob("*") if path.is_file() and b"@" in path.read_bytes()]

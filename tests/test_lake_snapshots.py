@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -106,3 +107,44 @@ def test_the_very_same_bytes_are_recognised(lake: Lake) -> None:
     lake.commit([(first, parts)])
     assert lake.shows(second, parts)
     assert not lake.shows(second, [])
+
+
+def take_parts(lake: Lake, hour: int, parts: Mapping[str, Mapping[int, str] | None]) -> None:
+    """A snapshot of several parts; None: it says nothing, which is a blank line."""
+    run, ready = snapshot(hour), []
+    for part, entries in parts.items():
+        rows = [{"id": key, "name": name} for key, name in (entries or {}).items()]
+        blank = int(entries is None)
+        told = replace(batch(rows, COLUMNS), lines=len(rows) + blank, blank=blank)
+        ready.append(staged(lake, run, told, part=part, scope=GOALS))
+    lake.commit([(run, ready)])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_a_part_held_goes_on_holding_while_it_says_nothing(lake: Lake, seed: int) -> None:
+    lot = random.Random(seed)
+    held: dict[str, dict[int, str]] = {}
+    taken: dict[int, dict[int, str]] = {}
+    told: dict[int, dict[str, dict[int, str] | None]] = {}
+    for hour in range(1, 10):
+        told[hour] = {}
+        for part, first in (("p", 0), ("q", 10)):
+            kind = lot.choice(["said", "said", "silent", "absent"])
+            if kind == "said":
+                held[part] = {key: lot.choice("ab") for key in range(first, first + 4) if lot.random() < 0.7}
+                told[hour][part] = held[part]
+            elif kind == "silent":
+                told[hour][part] = None
+            else:
+                held[part] = {}
+        taken[hour] = {key: name for part in held.values() for key, name in part.items()}
+    for hour in lot.sample(sorted(told), len(told)):
+        take_parts(lake, hour, told[hour])
+    now = dict(query(lake.home, "SELECT id, name FROM ab.goals"))
+    assert now == taken[9]
+    open_ones = {key: name for key, name, _, until in history(lake) if until is None}
+    assert open_ones == now
+    for hour in range(1, 10):
+        at = snapshot(hour).start.replace(tzinfo=None)
+        versions = [one for one in history(lake) if one[2] <= at and (one[3] is None or at < one[3])]
+        assert {key: name for key, name, *_ in versions} == taken[hour], hour

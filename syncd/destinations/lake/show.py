@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -210,15 +211,8 @@ def _latest(catalogue: Catalogue, known: Known) -> list[views.View]:
 
 def _snapshot(catalogue: Catalogue, root: Path | str, known: Known) -> list[views.View]:
     """What holds now, and every version that ever held."""
-    newest = catalogue.execute(
-        f"SELECT layout, path, run, files.loaded_at FROM {OPEN}.files JOIN (SELECT * FROM _syncd.runs WHERE source = ? "
-        "AND scope = ? AND status = 'loaded' ORDER BY completed_at DESC, run DESC LIMIT 1) USING (source, scope, run) "
-        "WHERE live ORDER BY layout, date, path",
-        known.source,
-        known.scope,
-    )
     by_layout: dict[str, list[views.LiveFile]] = {}
-    for layout, *file in newest:
+    for layout, *file in _holding(catalogue, known):
         by_layout.setdefault(layout, []).append(views.LiveFile(*file))
     now = [views.files_sql(known.columns, known.layouts[of], files, str(root)) for of, files in by_layout.items()]
     shown = [
@@ -231,6 +225,27 @@ def _snapshot(catalogue: Catalogue, root: Path | str, known: Known) -> list[view
         told = views.history_sql(known.columns, rows, key, known.source, known.scope)
         shown.append(_view(known, known.source, name, told))
     return shown
+
+
+def _holding(catalogue: Catalogue, known: Known) -> list[tuple[Any, ...]]:
+    """The files of the newest snapshot: layout, path, run, loaded_at; of a part that says nothing in it, those of the
+    last snapshot in which it does."""
+    loaded = (
+        f"SELECT run FROM _syncd.runs WHERE source = {views.text(known.source)} AND scope = {views.text(known.scope)} "
+        "AND status = 'loaded' {} ORDER BY completed_at DESC, run DESC LIMIT 1"
+    )
+    silent = views.silent_sql(known.source)
+    chosen = f"run = ({loaded.format('')})"
+    for (part,) in catalogue.execute(f"SELECT part FROM ({silent}) WHERE {chosen}"):
+        of = f"part = {views.text(part)}"
+        said = loaded.format(f"AND run NOT IN (SELECT run FROM ({silent}) WHERE {of})")
+        chosen += f" OR ({of} AND run = ({said}))"
+    return catalogue.execute(
+        f"SELECT layout, path, run, loaded_at FROM {OPEN}.files WHERE source = ? AND scope = ? AND live AND ({chosen}) "
+        "ORDER BY layout, date, path",
+        known.source,
+        known.scope,
+    )
 
 
 def _view(known: Known, schema: str, name: str, sql: str) -> views.View:

@@ -194,23 +194,41 @@ def latest_sql(columns: Sequence[Column], view: str, key: Sequence[str], *, date
     return f"SELECT {names} FROM ({ranked}) WHERE _syncd_rank = 1 OR ({keyless})"
 
 
+def silent_sql(source: str) -> str:
+    """Run and part of each part with blank lines and nothing else: of a snapshot, what held before goes on holding."""
+    return f"SELECT run, part FROM _syncd.parts WHERE source = {text(source)} AND rows + rejected = 0 AND blank > 0"
+
+
 def history_sql(columns: Sequence[Column], rows: str, key: Sequence[str], source: str, scope: str) -> str:
     """One row per version of a snapshot's entry: equal rows of snapshots that follow each other are one version.
 
     It holds from its first snapshot to the one after its last, whether that has another version or none. An entry is
-    told by its key, or by all that it is where it has none.
+    told by its key, or by all that it is where it has none. A snapshot in which an entry's part says nothing is none to
+    it: such parts have a lane of snapshots of their own.
     """
     names = [quoted(column.name) for column in columns]
     entry = ", ".join(map(quoted, key) if key else names)
     taken = {column.name.lower() for column in columns} & {"valid_from", "valid_to"}
     valid = "_syncd_valid" if taken else "valid"
+    runs = f"SELECT run, completed_at FROM _syncd.runs WHERE source = {text(source)} AND scope = {text(scope)} "
+    loaded = f"{runs} AND status = 'loaded'"
+    silent = f"SELECT run, part FROM ({silent_sql(source)}) WHERE run IN (SELECT run FROM ({loaded}))"
+    lanes = f"SELECT DISTINCT part AS lane FROM ({silent})"
     snapshots = (
-        "SELECT run, completed_at AS _syncd_at, lead(completed_at) OVER by_time AS _syncd_next, "
-        f"row_number() OVER by_time AS _syncd_number FROM _syncd.runs WHERE source = {text(source)} "
-        f"AND scope = {text(scope)} AND status = 'loaded' WINDOW by_time AS (ORDER BY completed_at, run)"
+        "SELECT loaded.run AS of, lanes.lane, completed_at AS _syncd_at, lead(completed_at) OVER by_time AS "
+        "_syncd_next, row_number() OVER by_time AS _syncd_number "
+        f"FROM ({loaded}) AS loaded CROSS JOIN (SELECT NULL AS lane UNION ALL {lanes}) AS lanes "
+        f"LEFT JOIN ({silent}) AS silent ON silent.run = loaded.run AND silent.part = lanes.lane "
+        "WHERE silent.run IS NULL "
+        "WINDOW by_time AS (PARTITION BY lanes.lane ORDER BY completed_at, loaded.run)"
     )
     once = f"row_number() OVER (PARTITION BY {entry}, _syncd_run ORDER BY _syncd_part DESC, _syncd_row DESC) = 1"
-    entries = f"SELECT * FROM ({rows}) JOIN ({snapshots}) ON _syncd_run = run QUALIFY {once}"
+    entries = (
+        f"SELECT rows.*, _syncd_at, _syncd_next, _syncd_number FROM ({rows}) AS rows "
+        f"LEFT JOIN ({lanes}) AS lanes ON _syncd_part = lanes.lane "
+        "JOIN ({}) AS snapshots ON _syncd_run = snapshots.of AND snapshots.lane IS NOT DISTINCT FROM lanes.lane "
+        "QUALIFY {}".format(snapshots, once)
+    )
     values = f"row({', '.join(names)})"
     goes_on = (
         f"coalesce(lag(_syncd_number) OVER by_time = _syncd_number - 1 AND lag({values}) OVER by_time "

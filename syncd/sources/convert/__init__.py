@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import orjson
@@ -28,7 +28,7 @@ from syncd.sources.convert.dictionary import declared
 from syncd.sources.convert.ground import Asked, Ground, Remembered
 from syncd.sources.convert.listing import Listing, Memory
 from syncd.sources.convert.pace import Pace
-from syncd.sources.convert.reading import Reading, Underway
+from syncd.sources.convert.reading import Reading, Underway, in_blocks
 from syncd.sources.convert.scopes import BUCKETED, SCOPES, Steps
 from syncd.sources.convert.signing import Bearer, Proof, Signing
 from syncd.sources.convert.turns import INSTANT, Made, Turns, instant_of, made, newest
@@ -218,6 +218,10 @@ class Convert:
 
     def poll(self, request: ExportRequest, ticket: str) -> Run | None:
         return self._raw.poll(request, ticket)
+
+    def cleaned(self, file: IO[bytes]) -> Iterator[bytes]:
+        """As promised by Cleans: only raw data is handed over."""
+        return in_blocks(raw.kept(file))
 
     def _asked(self, run: Run) -> Asked:
         return Asked(run.scope, run.id, run.start, instant_of(run.ref))

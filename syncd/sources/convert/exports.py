@@ -9,14 +9,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 from syncd.errors import TryAgain
 from syncd.fetch.http import plain
 from syncd.sources.convert.answers import Json, dumps, id_of, is_link, unwrapped
 from syncd.sources.convert.api import IN_MEMORY, Api, Refused
 from syncd.sources.convert.entries import entries
-from syncd.sources.convert.files import records, texts
+from syncd.sources.convert.files import records, unpacked
 from syncd.sources.convert.redaction import redacted, without_mail
 
 FORMS = (  # report_type, data_type; the tabular ones are in the newer edition only
@@ -79,17 +79,23 @@ def report_rows(api: Api, answer: Any, row: Json) -> Iterator[Json]:
             f"export_report answers without a link: {words(answer)}",
             hint='the vendor may have changed this export: turn it off with scopes.report_export = "off"',
         )
+
+    def found(name: str, text: TextIO) -> Iterator[Json]:
+        for number, (spelled, cells) in enumerate(records(text), 1):
+            yield redacted({**row, "file": name, "row": number, "text": spelled, "cells": cells})
+
     with fetched(api, url) as file:
-        for name, lines in texts(file):
-            for number, (text, cells) in enumerate(records(lines), 1):
-                yield redacted({**row, "file": name, "row": number, "text": text, "cells": cells})
+        yield from unpacked(file, found)
 
 
 def project_rows(file: IO[bytes], at: Json) -> Iterator[Json]:
     """The entries of a project's export, section by section, one in memory at a time. TryAgain: it is no export."""
-    for _, stream in texts(file):
-        for section, position, entry in entries(stream):
+
+    def found(_: str, text: TextIO) -> Iterator[Json]:
+        for section, position, entry in entries(text):
             for kept in redacted({section: entry}).values():  # none, where the section's name is one of a secret
                 number = id_of(kept) if isinstance(kept, Mapping) else None
                 key = f"#{position}" if number is None else str(number)
                 yield {**at, "section": section, "entry": key, "document": kept}
+
+    return unpacked(file, found)

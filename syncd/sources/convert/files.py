@@ -12,9 +12,10 @@ import gzip
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from itertools import chain
-from typing import IO, Any, TextIO
+from typing import IO, Any, TextIO, TypeVar
 
 from syncd.errors import BadRun, TryAgain
 from syncd.fetch.http import plain
@@ -22,24 +23,16 @@ from syncd.sources.convert.answers import Json, loads
 from syncd.sources.convert.entries import entries
 
 DELIMITERS = ",;\t|"
+T = TypeVar("T")
 csv.field_size_limit(1 << 27)
 
 
-def texts(file: IO[bytes]) -> Iterator[tuple[str, TextIO]]:
-    """Each file inside, by name, as text. TryAgain: cut short; BadRun: nothing that can be read."""
-    head = file.read(4)
-    file.seek(0)
+def unpacked(file: IO[bytes], read: Callable[[str, TextIO], Iterator[T]]) -> Iterator[T]:
+    """What `read` finds in each file inside, given its name and text. TryAgain: cut short; BadRun: it can't be read."""
     try:
-        if head.startswith(b"PK\x03\x04") or head.startswith(b"PK\x05\x06"):
-            with zipfile.ZipFile(file) as archive:
-                for name in sorted(one.filename for one in archive.infolist() if not one.is_dir()):
-                    with archive.open(name) as inner:
-                        yield name, as_text(inner)
-        elif head.startswith(b"\x1f\x8b"):
-            with gzip.open(file) as inner:
-                yield "", as_text(inner)
-        else:
-            yield "", as_text(file)
+        with closing(texts(file)) as inside:
+            for name, text in inside:
+                yield from read(name, text)
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
         raise TryAgain(
             f"a file of the vendor ends early or is damaged ({error})", hint="it is fetched again"
@@ -48,13 +41,38 @@ def texts(file: IO[bytes]) -> Iterator[tuple[str, TextIO]]:
         raise BadRun(
             f"a file of the vendor is no text ({error.reason})", hint="look at it in the vendor's app"
         ) from error
+    except (csv.Error, RuntimeError, NotImplementedError) as error:  # an endless field; a password, an unknown packing
+        raise BadRun(f"a file of the vendor can't be read ({error})", hint="look at it in the vendor's app") from error
 
 
-def as_text(file: Any) -> TextIO:
-    """In UTF-8 unless a mark says otherwise; the ends of lines stay."""
+def texts(file: IO[bytes]) -> Generator[tuple[str, TextIO]]:
+    """Each file inside, by name, as text."""
+    head = file.read(4)
+    file.seek(0)
+    if head.startswith(b"PK\x03\x04") or head.startswith(b"PK\x05\x06"):
+        with zipfile.ZipFile(file) as archive:
+            for name in sorted(one.filename for one in archive.infolist() if not one.is_dir()):
+                with archive.open(name) as inner, as_text(inner) as text:
+                    yield name, text
+    elif head.startswith(b"\x1f\x8b"):
+        with gzip.open(file) as plainly, as_text(plainly) as text:
+            yield "", text
+    else:
+        with as_text(file) as text:
+            yield "", text
+
+
+@contextmanager
+def as_text(file: Any) -> Iterator[TextIO]:
+    """In UTF-8 unless a mark says otherwise; the ends of lines stay. Who opened the file closes it."""
     buffered = io.BufferedReader(file)
     utf_16 = buffered.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    return io.TextIOWrapper(buffered, encoding="utf-16" if utf_16 else "utf-8-sig", newline="")
+    text = io.TextIOWrapper(buffered, encoding="utf-16" if utf_16 else "utf-8-sig", newline="")
+    try:
+        yield text
+    finally:
+        text.detach()
+        buffered.detach()
 
 
 def begin(stream: TextIO) -> str:

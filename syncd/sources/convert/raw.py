@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import IO, Any
 
 import orjson
 
@@ -20,7 +20,7 @@ from syncd.model import ExportRequest, Run
 from syncd.sources.convert.answers import Json, unwrapped
 from syncd.sources.convert.api import Api, Refused
 from syncd.sources.convert.exports import fetched, link_in, words
-from syncd.sources.convert.files import events, texts
+from syncd.sources.convert.files import events, unpacked
 from syncd.sources.convert.listing import Experience
 from syncd.sources.convert.paths import E
 from syncd.sources.convert.reading import Step
@@ -133,8 +133,7 @@ class RawData:
         """The events behind a link, redacted. LinkExpired: the next link is another one."""
         self._links.pop(run, None)
         with fetched(self._api(), link) as file:
-            for _, lines in texts(file):
-                yield from map(redacted, events(lines))
+            yield from kept(file)
 
     def _ask(self, ref: str) -> Any:
         project, experience, goals, start, end = orjson.loads(ref)
@@ -156,6 +155,11 @@ class RawData:
             f"export_raw_data answers with neither a link nor a job: {words(answer)}",
             hint=f"look for a mail; with its link or file: syncd ingest {request.source} {request.id} URL",
         )
+
+
+def kept(file: IO[bytes]) -> Iterator[Json]:
+    """The events of a file, redacted, however it is packed. TryAgain, BadRun."""
+    return unpacked(file, lambda _, text: map(redacted, events(text)))
 
 
 def step(raw: RawData, run: str, link: str) -> Step:
