@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
+import httpx
 import orjson
 import pytest
 from structlog.testing import capture_logs
@@ -208,6 +209,52 @@ def test_declared_columns_hold_what_the_vendor_sends() -> None:
                 assert not batch.rejected
                 seen = {column.name: column.type.plain for column in batch.columns}
                 assert {name: seen[name] for name in seen if seen[name] != known.get(name)} == {}, scope
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        {"no_project": 2002},
+        {"refuse_every": 1, "refuse_with": "403", "refuse_path": "2002/goals"},
+        {"refuse_every": 1, "refuse_with": "404", "refuse_path": "2002/goals"},
+    ],
+    ids=str,
+)
+def test_a_list_that_may_not_be_read_says_nothing_rather_than_that_all_is_gone(trouble: dict[str, Any]) -> None:
+    with running(**trouble) as vendor:
+        source = reader(vendor, "goals")
+        run = runs(source)["goals"]
+        told = {}
+        for part in source.parts(run):
+            with source.open(part) as body:
+                told[part.name] = b"".join(body)
+    assert told["2002"] == b"\n" and len(told["2001"].splitlines()) == 3
+
+
+@pytest.mark.parametrize("answer", [b"<html>maintenance</html>", b'"ok"', b'{"status":"maintenance"}', b"", b"17"])
+def test_what_is_no_list_is_no_empty_list(answer: bytes) -> None:
+    def vendor(request: httpx.Request) -> httpx.Response:
+        lists = {"projects": [{"id": 2001, "project_type": "web"}], "experiences": []}
+        last = request.url.path.rpartition("/")[2]
+        return httpx.Response(200, json={"data": lists[last]}) if last in lists else httpx.Response(200, content=answer)
+
+    with running() as box:
+        source = reader(box, "goals", transport=httpx.MockTransport(vendor))
+        (part,) = source.parts(runs(source)["goals"])
+        with pytest.raises(TryAgain), source.open(part) as body:
+            list(body)
+
+
+@pytest.mark.parametrize("status, answer", [(204, b""), (200, b'{"data":{}}'), (200, b'{"data":null}'), (200, b"[]")])
+def test_every_spelling_of_an_empty_list_is_one(status: int, answer: bytes) -> None:
+    def vendor(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/projects"):
+            return httpx.Response(200, json=[{"id": "2001", "project_type": "web"}])
+        return httpx.Response(status, content=answer)
+
+    with running() as box:
+        source = reader(box, "goals", transport=httpx.MockTransport(vendor))
+        assert rows(source, runs(source)["goals"]) == []
 
 
 # ---- which runs a pass has

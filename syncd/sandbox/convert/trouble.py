@@ -35,7 +35,7 @@ class Trouble(Checked):
     refuse_times: int = knob(0, "refuse so N times, then no more (0: for ever)")
     refuse_with: str = knob(
         "429", "the refusal: 500-busy is how the vendor was seen to throttle",
-        "429", "500-busy", "500", "503", "422", "422-list", "403", "page", "cut", "late",
+        "429", "500-busy", "500", "503", "422", "422-list", "403", "404", "page", "cut", "late",
     )  # fmt: skip
     refuse_path: str = knob("", "refuse only requests whose path ends so")
     retry_after: float = knob(-1.0, "seconds in the refusal's Retry-After (-1: no such header)")

@@ -99,6 +99,7 @@ class Listing:
         self._lock, self._began = threading.RLock(), time.monotonic()
         self._projects: list[Json] | None = None
         self._open: list[Json] | None = None
+        self._refused: dict[int, Refused] = {}  # projects that are listed and may not be read
         self._rows: dict[int, list[Json]] = {}
         self._experiences: list[Experience] | None = None
         self._changed: dict[int, set[int]] = {}
@@ -147,8 +148,15 @@ class Listing:
             if self.wanted is not None:
                 raise ConfigError(f"project {project}: {error}", hint=error.hint) from error
             log.warning("project_refused", project=project, error=str(error), hint=error.hint)
+            self._refused[project] = error
             return False
         return True
+
+    def refusal(self, project: int) -> Refused | None:
+        """Why a listed project may not be read; None: it may."""
+        with self._lock:
+            self.open_projects()
+            return self._refused.get(project)
 
     def project_ids(self) -> list[int]:
         return [project_id(row) for row in self.open_projects()]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from syncd.sources.convert import raw
+from syncd.sources.convert.answers import Json
+from syncd.sources.convert.api import Refused
 from syncd.sources.convert.dimensions import DIMENSIONS
 from syncd.sources.convert.events import Events
 from syncd.sources.convert.figures import Figures
@@ -42,7 +44,7 @@ class Steps:
             return sorted({self._share(each) for each in chosen}) if len(chosen) > FEW else ["all"][: len(chosen)]
         if asked.scope == "project_export" or (dimension and dimension.level in ("project", "experience")):
             kind = dimension.only_type if dimension else ""
-            projects = self._listing.open_projects()
+            projects = self._listing.projects()  # those that may not be read say nothing, they are not gone
             return [str(project_id(row)) for row in projects if not kind or row.get("project_type", kind) == kind]
         return ["all"]
 
@@ -52,7 +54,11 @@ class Steps:
 
     def of(self, asked: Asked, part: str, progress: Progress) -> list[Step]:
         """The requests of one part, in order."""
-        if dimension := DIMENSIONS.get(asked.scope):
+        dimension = DIMENSIONS.get(asked.scope)
+        of_project = asked.scope == "project_export" or (dimension and dimension.level in ("project", "experience"))
+        if of_project and (refusal := self._listing.refusal(int(part))):
+            return [Step("list", partial(refused, refusal), calls=0, in_its_place=nothing)]
+        if dimension:
             return list(self._lists.steps(dimension, part))
         if asked.scope == "project_export":
             return [Step("export", partial(self._figures.project, int(part)), in_its_place=nothing, is_large=True)]
@@ -69,3 +75,8 @@ class Steps:
     @staticmethod
     def _share(each: Experience) -> str:
         return f"share-{each.id % SHARES + 1}"
+
+
+def refused(error: Refused) -> list[Json]:
+    """In the place of a read that is known to be refused."""
+    raise error
