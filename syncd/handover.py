@@ -60,12 +60,16 @@ def waiting_for(settings: Settings, source: str, run: str) -> Noted:
     state = read_state(settings.state_path)
     noted = state.requests.of(source) if state else []
     id = run.removeprefix(f"{source}/")
+    ordered = {order.run for order in state.orders() if (order.verb, order.source) == (INGEST, source)} if state else ()
     for those in (
         [one for one in noted if one.request.id == id],
         [one for one in noted if one.ticket == id],
         [one for one in noted if one.request.job == id],
     ):
         if len(those) == 1:
+            if those[0].request.id in ordered:  # its files lie where these would
+                hint = "syncd run or syncd once takes them up; hand all files of a run over at once"
+                raise ConfigError(f"{those[0].request.name}: its files were handed over already", hint=hint)
             return those[0]
     names = ", ".join(one.request.id for one in noted) or "none"
     raise ConfigError(f"no run {id!r} of {source} waits for files", hint=f"those that do: {names}; see syncd runs")

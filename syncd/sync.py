@@ -223,13 +223,22 @@ def open_runs(mirror: Mirror, *, sweep: bool) -> list[Run]:
     loaded = mirror.destination.loaded(name)
     state.forget(name, [row["run"] for row in state.runs(name) if row["run"] in loaded])  # a stop kept us from it
     in_flight = {row["run"]: run_of(row) for row in state.runs(name) if row["state"] in (FOUND, STAGING)}
-    closed = loaded | state.closed(name)
+    closed = loaded | state.closed(name, mirror.clock())
     found = list(mirror.source.runs(closed, sweep=sweep))  # half a walk is no listing
+    if sweep:  # the state may have been lost, and with it what the vendor has no more
+        found += unknown(mirror, closed, {*in_flight, *(run.id for run in found)})
     state.found(found, mirror.clock())
     for run in found:
         if in_flight.pop(run.id, None) is None:
             log.info("run_found", run=run.name, scope=run.scope, period_start=run.start, period_end=run.end)
     return [*found, *still_worth_it(mirror, in_flight.values(), {run.scope for run in found})]
+
+
+def unknown(mirror: Mirror, closed: Container[str], known: Container[str]) -> Iterator[Run]:
+    """Runs that are whole on our disk, though nobody speaks of them."""
+    for run in mirror.landing.runs(mirror.source.name):
+        if run.id not in known and run.id not in closed and mirror.landing.parts(run) is not None:
+            yield run
 
 
 def still_worth_it(mirror: Mirror, runs: Iterable[Run], found: Container[str]) -> Iterator[Run]:
@@ -335,8 +344,6 @@ def fetch(mirror: Mirror, run: Run) -> list[str]:
         parts = mirror.source.parts(run)
     except BadRun as error:
         raise Gone(run.expires_at) if past_its_promise else error from error
-    if past_its_promise and parts and all(part.expires_at <= mirror.clock() for part in parts):
-        raise Gone(max(part.expires_at for part in parts))
     mirror.landing.note(run, parts)
     mirror.watch.begin(run, len(parts), sum(part.size or 0 for part in parts))
     with ThreadPoolExecutor(mirror.share, thread_name_prefix=f"{run.source}-wait") as waiting:

@@ -15,6 +15,7 @@ from syncd.assemble import open_house
 from syncd.daemon import Daemon
 from syncd.progress import Nobody
 from syncd.settings import read
+from syncd.sync import one_pass
 from tests.home import Home
 from tests.plain_vendor import Export, Vendor, lines, serving
 
@@ -47,3 +48,21 @@ def test_passes_go_on_when_the_clock_is_set_back_or_forth(tmp_path: Path) -> Non
                 now[0] += jump
                 assert passes(60), f"the clock jumped by {jump}"
         assert home.query("SELECT count(*) FROM acme.sessions") == [(10,)]
+
+
+def test_what_a_wrong_clock_took_for_expired_is_brought_home(tmp_path: Path) -> None:
+    with serving(Vendor()) as vendor:
+        vendor.runs = [Export(number, [lines(10)], days_ago=number) for number in range(1, 6)]
+        home = Home(tmp_path, {"acme": vendor.settings()}, retry_for="1s")
+        now = datetime.now(UTC)
+        with open_house(read(home.config), Nobody(), threading.Event()) as house:
+            mirror = house.mirrors["acme"]
+            for run in vendor.runs[:4]:
+                run.body = lambda part: (403, b"<Error/>")
+            ahead = one_pass(replace(mirror, clock=lambda: now + timedelta(days=20)), sweep=True)
+            assert sorted(end.what for end in ahead.ends) == ["expired"] * 4 + ["loaded"], "what still lives is loaded"
+            for run in vendor.runs:
+                run.body = lambda part: None
+            right = one_pass(replace(mirror, clock=lambda: now), sweep=True)
+            assert [end.what for end in right.ends] == ["loaded"] * 4
+        assert home.query("SELECT count(*) FROM acme.sessions") == [(50,)]

@@ -18,6 +18,7 @@ import pytest
 from syncd.errors import ConfigError, SyncdError, TryAgain
 from syncd.handover import order_for
 from syncd.model import ExportRequest
+from syncd.orders import leave
 from syncd.settings import Settings
 from syncd.settings.convert import ConvertSettings
 from syncd.settings.vendors import ContentsquareSettings
@@ -95,6 +96,14 @@ def test_the_members_of_a_zip_are_parts_and_names_are_told_apart(settings: Setti
     order = order_for(settings, "mail", "raw-1", [written(tmp_path / "export.zip", packed.getvalue())])
     assert order.details["files"] == ["a.csv", "2-a.csv"]
     assert handed(settings, "raw-1", "2-a.csv") == b"two\n2\n"
+
+
+def test_what_was_handed_over_and_not_taken_up_yet_is_not_overwritten(settings: Settings, tmp_path: Path) -> None:
+    leave(settings, [order_for(settings, "mail", "activities-1", [written(tmp_path / "a.jsonl", LINE)])])
+    with pytest.raises(ConfigError, match="handed over already"):
+        order_for(settings, "mail", "activities-1", [written(tmp_path / "b.jsonl", LINE)])
+    assert handed(settings, "activities-1", "a.jsonl") == LINE
+    assert order_for(settings, "mail", "activities-2", [written(tmp_path / "b.jsonl", LINE)]).run == "activities-2"
 
 
 def test_a_repeat_takes_the_place_of_what_was_half_copied(settings: Settings, tmp_path: Path) -> None:

@@ -100,12 +100,12 @@ class State:
                     insert(RUNS).values(row).on_conflict_do_update(index_elements=["source", "run"], set_=known)
                 )
 
-    def closed(self, source: str) -> set[str]:
+    def closed(self, source: str, now: datetime) -> set[str]:
         """Runs that nothing is done for unasked: expired or set aside, but no readings, for the next goes on from the
-        last that is loaded."""
+        last that is loaded; nor what was taken for expired by a clock that ran ahead."""
         chosen = sa.select(RUNS.c.run).where(
             RUNS.c.source == source,
-            RUNS.c.state.in_([EXPIRED, SET_ASIDE]),
+            sa.or_(RUNS.c.state == SET_ASIDE, sa.and_(RUNS.c.state == EXPIRED, RUNS.c.expires_at <= now)),
             sa.or_(RUNS.c.period_start != RUNS.c.period_end, RUNS.c.period_start != RUNS.c.completed_at),
         )
         with self._reading() as connection:
