@@ -96,6 +96,8 @@ import syncd
 for one in pkgutil.walk_packages(syncd.__path__, "syncd."):
     if not one.name.startswith(("syncd.otel.", "syncd.migrations")) and not one.name.endswith("__main__"):
         __import__(one.name)
+from syncd.parse.compiled import library
+assert library()[0], library()[1]
 from syncd.cli import main
 main()
 """
