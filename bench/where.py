@@ -57,13 +57,15 @@ def count_stages() -> None:
 
     import syncd.parse
     from syncd.destinations.lake import stage
-    from syncd.parse import blocks, csv, jsonl, quick
+    from syncd.parse import blocks, csv, jsonl, quick, swift
 
     count(blocks, "gunzip", lazy=True)
     count(syncd.parse, "whole", lazy=True)
     count(csv, "record_blocks", lazy=True)
     for room in (jsonl, csv):
         count(room, "parse_block")
+    count(swift, "read")
+    count(swift, "read_records")
     count(pyarrow.json, "read_json")
     count(pyarrow.csv, "read_csv")
     count(quick._Reader, "keep")

@@ -8,13 +8,23 @@ from __future__ import annotations
 import ctypes
 import shutil
 import subprocess
+from ctypes import c_bool, c_char_p, c_int64, c_uint8, c_void_p
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 SOURCES = Path(__file__).parent / "c"
 LIBRARY = SOURCES / "swift.so"
 FLAGS = ("-std=c11", "-O3", "-fPIC", "-shared")
+_TEXT, _PLACE, _SIZE, _BYTE, _BOOL = c_char_p, c_void_p, c_int64, c_uint8, c_bool
+FUNCTIONS: dict[str, tuple[Any, ...]] = {  # what each gives, and takes
+    "syncd_lines": (_SIZE, _TEXT, _SIZE, _PLACE, _SIZE),
+    "syncd_records": (_SIZE, _TEXT, _SIZE, _PLACE, _SIZE, _BYTE, _PLACE),
+    "syncd_json": (_BOOL, _TEXT, _PLACE, _PLACE, _SIZE, _PLACE, _PLACE),
+    "syncd_csv": (_BOOL, _TEXT, _PLACE, _PLACE, _SIZE, _PLACE, _PLACE, _BYTE),
+    "syncd_free": (None, _PLACE, _SIZE),
+}
 
 
 def mark() -> str:
@@ -45,6 +55,9 @@ def opened(path: Path) -> tuple[ctypes.CDLL | None, str]:
         return None, f"no compiled reader here: {error}" if path.exists() else "no compiled reader here"
     if ctypes.string_at(ctypes.addressof(made_from)).decode(errors="replace") != mark():
         return None, "the compiled reader is of another version"
+    for name, (result, *told) in FUNCTIONS.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, told
     return library, ""
 
 

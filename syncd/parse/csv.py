@@ -18,8 +18,9 @@ import pyarrow.csv as pv
 from syncd.parse import compiled, swift
 from syncd.parse.blocks import BOM, whole
 from syncd.parse.columns import Found, Known, joined
+from syncd.parse.ends import RETURN
 from syncd.parse.lines import Flags, Indices, Lines
-from syncd.parse.records import RETURN, Records, fields, split
+from syncd.parse.records import Records, fields, split
 from syncd.parse.texts import typed
 from syncd.types import STRING, TEXTS, Type
 

@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-Indices = np.ndarray[Any, np.dtype[np.int64]]
+from syncd.parse.ends import Indices, line_ends
+
+__all__ = ["Flags", "Indices", "Lines"]
+
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 _SPACE = np.zeros(256, np.bool_)
@@ -30,7 +33,7 @@ class Lines:
 
     @classmethod
     def of(cls, block: bytes) -> Lines:
-        ends = np.flatnonzero(np.frombuffer(block or b" ", np.uint8) == 10)
+        ends = line_ends(block)
         if not block.endswith(b"\n") and block:
             ends = np.append(ends, len(block))  # the last line may lack its newline
         return cls.between(block, np.concatenate(([0], ends[:-1] + 1))[: len(ends)], ends)

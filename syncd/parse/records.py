@@ -13,13 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from syncd.parse import compiled, swift
-from syncd.parse.lines import Flags, Indices, Lines
+from syncd.parse.ends import record_ends
+from syncd.parse.lines import Flags, Lines
 
 MAX_OPEN = 64 << 20  # bytes that a quote may stay open before it counts as never closed
 DELIMITERS = (",", ";", "\t", "|")
-QUOTE, NEWLINE, RETURN = b'"'[0], b"\n"[0], b"\r"[0]
-Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 @dataclass(slots=True)
@@ -33,8 +31,7 @@ class Records:
 
 def split(block: bytes, delimiter: str, is_final: bool) -> Records:
     """The block's records; the last may lack its newline if `is_final`."""
-    reader, _ = compiled.library()
-    found = swift.record_ends(reader, block, delimiter) if reader else plain_ends(block, delimiter)
+    found = record_ends(block, delimiter)
     if found is None or (is_final and found[1]):
         return _split_each(block, delimiter, is_final)
     ends = found[0]
@@ -45,18 +42,6 @@ def split(block: bytes, delimiter: str, is_final: bool) -> Records:
     return _records(block, ends, np.zeros(len(ends), np.bool_), delimiter)
 
 
-def plain_ends(block: bytes, delimiter: str) -> tuple[Indices, bool] | None:
-    """The newlines that end records, and whether a quote is open at the end; None where quotes stand elsewhere than
-    around whole fields."""
-    data = np.frombuffer(block or b" ", np.uint8)
-    quotes = np.flatnonzero(data == QUOTE)
-    if not _regular(data, quotes, ord(delimiter)):
-        return None
-    ends = np.flatnonzero(data == NEWLINE)
-    ends = ends[np.searchsorted(quotes, ends) % 2 == 0] if len(quotes) else ends
-    return ends, len(quotes) % 2 == 1
-
-
 def _records(block: bytes, ends: Any, odd: Flags, delimiter: str) -> Records:
     starts = np.concatenate(([0], ends + 1))[: len(ends)]
     end = min(int(ends[-1]) + 1, len(block)) if len(ends) else 0
@@ -65,22 +50,6 @@ def _records(block: bytes, ends: Any, odd: Flags, delimiter: str) -> Records:
         for line in np.flatnonzero(lines.blank).tolist():
             lines.blank[line] = delimiter.encode() not in lines[line]
     return Records(lines, odd, end)
-
-
-def _regular(data: Bytes, quotes: Any, delimiter: int) -> bool:
-    """Every quote opens at the start of a field, closes at its end, or is one of two."""
-    opening, closing = quotes[0::2], quotes[1::2]
-    if not len(closing):
-        return not len(opening) or opening[0] == 0 or data[opening[0] - 1] in (delimiter, NEWLINE)
-    before, after = data.take(opening - 1, mode="clip"), data.take(closing + 1, mode="clip")
-    odd = np.flatnonzero((before != delimiter) & (before != NEWLINE))
-    starts_well = (opening[odd] == 0) | ((odd > 0) & (opening[odd] == closing[odd - 1] + 1))
-    odd = np.flatnonzero((after != delimiter) & (after != NEWLINE))
-    following = opening[np.minimum(odd + 1, len(opening) - 1)]
-    ends_well = (closing[odd] == len(data) - 1) | (following == closing[odd] + 1)
-    at_return = (closing[odd] + 2 >= len(data)) | (data.take(closing[odd] + 2, mode="clip") == NEWLINE)
-    ends_well |= (after[odd] == RETURN) & at_return
-    return bool(starts_well.all() and ends_well.all())
 
 
 def _split_each(block: bytes, delimiter: str, is_final: bool) -> Records:

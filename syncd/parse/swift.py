@@ -18,7 +18,7 @@ import pyarrow as pa
 from syncd.parse import compiled
 from syncd.parse.columns import Known, lift
 from syncd.parse.forms import TooSlow
-from syncd.parse.lines import Flags, Indices, Lines
+from syncd.parse.lines import Flags, Lines
 from syncd.parse.quick import Piece
 from syncd.parse.settle import settle
 from syncd.parse.values import Refused, record, type_of_all
@@ -125,14 +125,6 @@ def _learned(types: Mapping[str, Type], lines: Lines, left: Any, known: Known) -
     }
 
 
-def record_ends(reader: Any, block: bytes, delimiter: str) -> tuple[Indices, bool] | None:
-    """As `records.plain_ends`."""
-    ends, is_open = np.empty(block.count(b"\n"), np.int64), ctypes.c_bool()
-    places = ctypes.c_void_p(ends.ctypes.data), ctypes.byref(is_open)
-    found = reader.syncd_records(ctypes.c_char_p(block), ctypes.c_int64(len(block)), ord(delimiter), *places)
-    return None if found < 0 else (ends[:found], is_open.value)
-
-
 def read_records(
     reader: Any, lines: Lines, wanted: Flags, names: Sequence[str], delimiter: str, known: Known
 ) -> tuple[Flags, dict[str, Typed]]:
@@ -166,14 +158,12 @@ class _Read:
         self.top = _columns([Field("", NULL, inner=tuple(fields), is_group=True)])
         self.taken = wanted.copy()
         starts, ends = np.ascontiguousarray(lines.starts), np.ascontiguousarray(lines.ends)
-        places = [ctypes.c_void_p(array.ctypes.data) for array in (starts, ends)]
-        marks = ctypes.c_void_p(self.taken.ctypes.data)
-        told = [ctypes.c_char_p(lines.block), *places, ctypes.c_int64(len(lines)), self.top, marks]
+        told = (lines.block, starts.ctypes.data, ends.ctypes.data, len(lines), self.top, self.taken.ctypes.data)
         if not (reader.syncd_json(*told) if delimiter is None else reader.syncd_csv(*told, ord(delimiter))):
             raise MemoryError
 
     def __del__(self) -> None:
-        self.reader.syncd_free(self.top, ctypes.c_int64(1))
+        self.reader.syncd_free(self.top, 1)
 
     def piece(self) -> Piece:
         columns: dict[str, Typed] = {}

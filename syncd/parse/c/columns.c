@@ -82,7 +82,12 @@ bool add_null(column *c) {
 bool add_value(column *c, const void *value) {
     if (!has_room(c)) return false;
     seen(c);
-    memcpy(c->values + c->length * c->width, value, (size_t)c->width);
+    switch (c->width) { /* of a size that is known: no call */
+    case 8: memcpy(c->values + c->length * 8, value, 8); break;
+    case 4: memcpy(c->values + c->length * 4, value, 4); break;
+    case 2: memcpy(c->values + c->length * 2, value, 2); break;
+    default: memcpy(c->values + c->length, value, 1);
+    }
     return add(c, true);
 }
 
@@ -173,19 +178,40 @@ void syncd_free(column *columns, int64_t count) {
 typedef struct {
     uint64_t digits; /* all of them, without the point */
     int64_t exponent;
-    bool is_negative, is_fraction, has_power, is_long;
+    int64_t count; /* of digits */
+    uint8_t first;
+    bool is_negative, is_fraction, has_power;
 } number;
 
 static bool is_digit(place p, place end) { return p < end && (uint8_t)(*p - '0') < 10; }
 
+/* Eight digits at once: neighbours are added in pairs, then pairs, then fours. */
+static bool eight_digits(place p, place end, uint64_t *value) {
+    uint64_t eight;
+    if (end - p < 8) return false;
+    memcpy(&eight, p, 8);
+    uint64_t high = 0xf0f0f0f0f0f0f0f0, six = 0x0606060606060606;
+    if (((eight & high) | ((eight + six) & high) >> 4) != 0x3333333333333333) return false;
+    eight = (eight & 0x0f0f0f0f0f0f0f0f) * (10 * 256 + 1) >> 8;
+    eight = (eight & 0x00ff00ff00ff00ff) * (100 * 65536 + 1) >> 16;
+    *value = (eight & 0x0000ffff0000ffff) * (10000 * 4294967296 + 1) >> 32;
+    return true;
+}
+
 static place digits(place p, place end, number *n) {
-    if (!is_digit(p, end)) return NULL;
-    for (; is_digit(p, end); p++) {
-        uint64_t digit = (uint64_t)(*p - '0');
-        if (n->digits > (UINT64_MAX - digit) / 10) n->is_long = true;
-        if (!n->is_long) n->digits = n->digits * 10 + digit;
-    }
-    return p;
+    place start = p;
+    uint64_t value = n->digits, more;
+    for (; eight_digits(p, end, &more); p += 8) value = value * 100000000 + more;
+    for (; is_digit(p, end); p++) value = value * 10 + (uint64_t)(*p - '0');
+    n->count += p - start;
+    n->digits = value;
+    return p > start ? p : NULL;
+}
+
+/* Whether the digits are more than 64 bits hold: then they have come out as others. Twenty fit if they begin with a 1
+   and have not begun again at 0. */
+static bool is_long(const number *n) {
+    return n->count > 20 || (n->count == 20 && (n->first != '1' || n->digits < 10000000000000000000u));
 }
 
 static place exponent(place p, place end, number *n) {
@@ -193,8 +219,8 @@ static place exponent(place p, place end, number *n) {
     if (p < end && (*p == '-' || *p == '+')) p++;
     number power = {0};
     if (!(p = digits(p, end, &power))) return NULL;
-    if (power.digits > 1000) n->is_long = true;
-    n->exponent += is_negative ? -(int64_t)(power.digits % 1001) : (int64_t)(power.digits % 1001);
+    int64_t size = power.count > 3 ? 9999 : (int64_t)power.digits; /* beyond what anything is done with */
+    n->exponent += is_negative ? -size : size;
     return p;
 }
 
@@ -204,8 +230,9 @@ static place read_number(place p, place end, number *n) {
         n->is_negative = true;
         p++;
     }
-    if (is_digit(p, end) && *p == '0' && is_digit(p + 1, end)) return NULL;
-    if (!(p = digits(p, end, n))) return NULL;
+    if (!is_digit(p, end) || (*p == '0' && is_digit(p + 1, end))) return NULL;
+    n->first = *p;
+    p = digits(p, end, n);
     if (p < end && *p == '.') {
         place point = p;
         n->is_fraction = true;
@@ -230,7 +257,7 @@ place number_end(place p, place end) {
 static place add_integer(place p, place end, column *c) {
     number n = {0};
     p = read_number(p, end, &n);
-    if (!p || n.is_fraction || n.is_long || (n.is_negative && !n.digits)) return NULL; /* -0 may have to be shown */
+    if (!p || n.is_fraction || is_long(&n) || (n.is_negative && !n.digits)) return NULL; /* -0 may have to be shown */
     int bits = 8 * c->width;
     uint64_t most = c->kind == SIGNED ? (UINT64_MAX >> 1) >> (64 - bits) : UINT64_MAX >> (64 - bits);
     if (n.is_negative && c->kind == UNSIGNED) return NULL;
@@ -273,7 +300,7 @@ static bool is_shortest(double value, uint64_t digits, int64_t power) {
 static place add_double(place p, place end, column *c) {
     number n = {0};
     p = read_number(p, end, &n);
-    if (!p || n.is_long) return NULL;
+    if (!p || is_long(&n)) return NULL;
     while (n.is_fraction && n.digits >= DIGITS_15 && n.digits % 10 == 0) {
         n.digits /= 10;
         n.exponent++;

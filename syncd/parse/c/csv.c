@@ -38,17 +38,28 @@ static bool ends_field(place p, place end, uint8_t delimiter) {
     return *p == '\r' && (end - p < 2 || p[1] == '\n');
 }
 
-/* The newlines that end records, -1 where quotes stand elsewhere than around whole fields. An open quote at the end is
-   told by `is_open`. */
-int64_t syncd_records(place text, int64_t size, uint8_t delimiter, int64_t *ends, bool *is_open);
+/* How many lines end, and where the first `room` of them do. */
+int64_t syncd_lines(place text, int64_t size, int64_t *ends, int64_t room);
 
-int64_t syncd_records(place text, int64_t size, uint8_t delimiter, int64_t *ends, bool *is_open) {
+int64_t syncd_lines(place text, int64_t size, int64_t *ends, int64_t room) {
+    int64_t found = 0;
+    for (place p = text; (p = memchr(p, '\n', (size_t)(text + size - p))); p++, found++)
+        if (found < room) ends[found] = p - text;
+    return found;
+}
+
+/* The same for records, which no newline in quotes ends; -1 where quotes stand elsewhere than around whole fields.
+   An open quote at the end is told by `is_open`. */
+int64_t syncd_records(place text, int64_t size, int64_t *ends, int64_t room, uint8_t delimiter, bool *is_open);
+
+int64_t syncd_records(place text, int64_t size, int64_t *ends, int64_t room, uint8_t delimiter, bool *is_open) {
     place end = text + size, p = text;
     int64_t found = 0;
     *is_open = false;
     while ((p = next_mark(p, end)) < end) {
         if (*p == '\n') {
-            ends[found++] = p++ - text;
+            if (found < room) ends[found] = p - text;
+            found++, p++;
             continue;
         }
         bool has_doubled = false;
@@ -194,14 +205,30 @@ static bool add_field(const field *f, column *c) {
     return c->kind == TEXT ? add_text(f, c) : add_typed(f, c);
 }
 
+static place add_next(place p, place end, uint8_t delimiter, column *c) {
+    field f;
+    return read_field(p, end, delimiter, &f) && add_field(&f, c) ? f.behind : NULL;
+}
+
+/* A field without quotes that is of its column's type, at once; NULL: look closer. */
+static place add_bare(place p, place end, uint8_t delimiter, column *c) {
+    int64_t length = c->length;
+    if (c->kind == TEXT || c->kind == LIST) return NULL;
+    place behind = add_spelled(p, end, c);
+    if (behind && (behind == end || *behind == delimiter)) return behind;
+    cut_back(c, length);
+    return NULL;
+}
+
 /* False for another number of fields than there are columns, and for broken quotes. */
 static bool add_record(place p, place end, uint8_t delimiter, column *top) {
     if (p < end && end[-1] == '\r') end--;
     for (int64_t i = 0; i < top->count; i++) {
-        field f;
-        if (!read_field(p, end, delimiter, &f) || !add_field(&f, &top->inner[i])) return false;
-        if (f.behind == end) return i + 1 == top->count && add_struct(top);
-        p = f.behind + 1;
+        place behind = add_bare(p, end, delimiter, &top->inner[i]);
+        if (!behind) behind = add_next(p, end, delimiter, &top->inner[i]);
+        if (!behind) return false;
+        if (behind == end) return i + 1 == top->count && add_struct(top);
+        p = behind + 1;
     }
     return false;
 }
