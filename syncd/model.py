@@ -228,6 +228,16 @@ class Packed:
     bytes: int
 
 
+@dataclass(frozen=True)
+class Settled:
+    """Days of a scope that were looked through for merge keys that come twice."""
+
+    source: str
+    scope: str
+    days: int
+    shared: int  # of these, the days with such keys
+
+
 @dataclass
 class Committed:
     """What a publication did besides adding rows: what the log tells."""

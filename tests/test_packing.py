@@ -47,13 +47,14 @@ def test_one_day_after_another_while_nothing_else_is_under_way(lake: Lake, clock
     packer.turn(executor, now, is_idle=False)
     assert packer._running is None
     with capture_logs() as told:
-        for _ in range(3):
+        for _ in range(4):
             packer.turn(executor, now, is_idle=True)
             ended(packer)
-    assert [(one["event"], one["date"], one["files"], one["rows"]) for one in told] == [
-        ("files_packed", "2026-01-05", 6, 27),
-        ("files_packed", "2026-01-06", 6, 27),
+    assert [[one[key] for key in ("event", "date", "files", "rows")] for one in told[:2]] == [
+        ["files_packed", "2026-01-05", 6, 27],
+        ["files_packed", "2026-01-06", 6, 27],
     ]
+    assert [(one["event"], one["days"], one["shared"]) for one in told[2:]] == [("days_settled", 2, 0)]
     packer.turn(executor, now, is_idle=True)
     assert packer._running is None, "nothing was worth it: there is a pause"
     packer.turn(executor, now + PAUSE, is_idle=True)

@@ -31,19 +31,20 @@ from syncd.destinations.lake.catalogue import (
 from syncd.destinations.lake.commit import Ready, apply, lose, prove, withdraw
 from syncd.destinations.lake.learn import learned
 from syncd.destinations.lake.loaded import Digests, LoadedRuns, ids_of
-from syncd.destinations.lake.migrate import is_of_today, migrate
+from syncd.destinations.lake.migrate import grow, is_grown, is_of_today, migrate
 from syncd.destinations.lake.pack import hidden_of, scopes_of, show_packed, stored_files, write
 from syncd.destinations.lake.paths import CATALOGUE, LAKE, LEDGER, PACKING, TEMPORARY
 from syncd.destinations.lake.plan import plan
 from syncd.destinations.lake.rebuild import Rebuilt, restore, survey
 from syncd.destinations.lake.segments import CLOSE_AT, SETTLED, SETTLED_AFTER, Key, accept, close, show_ledger
+from syncd.destinations.lake.settle import doubts, shared, write_down
 from syncd.destinations.lake.show import layouts_of, show_all
 from syncd.destinations.lake.stage import reserved, write_part
 from syncd.destinations.lake.sweep import forget_files, named, remove_orphans
 from syncd.destinations.lake.tables import OPEN, RUNS
 from syncd.destinations.lake.views import rejected_sql
 from syncd.errors import ConfigError, SyncdError
-from syncd.model import Batch, Committed, Job, Landed, Packed, Run, Scope, Staged
+from syncd.model import Batch, Committed, Job, Landed, Packed, Run, Scope, Settled, Staged
 from syncd.types import TEXTS
 
 JOBS = ("source", "job", "name", "scope", "format", "frequency", "filters", "fields", "state")
@@ -72,6 +73,7 @@ class Lake:
         self._declared: dict[tuple[str, str], Scope] = {}
         self._taught: dict[tuple[str, str], tuple[object, Scope]] = {}  # what `scope` said, and of which catalogue
         self._unpackable: set[str] = set()  # first files of what could not be packed
+        self._doubtful: set[tuple[str, str]] = set()  # scopes with a day that could not be looked through
         self._closed: dict[str, dict[str, Digests]] = {}  # by source and segment: what is closed never changes
 
     def start(self) -> None:
@@ -87,11 +89,13 @@ class Lake:
                 return
         with reading(self.home) as catalogue:
             is_here = catalogue.execute("SELECT root FROM _syncd.published") == [(str(self.home),)]
-            of_today = is_of_today(catalogue)
-        if not (is_here and of_today):
+            of_today, whole = is_of_today(catalogue), is_grown(catalogue)
+        if not (is_here and of_today and whole):
             with self._publication(anew=not of_today) as catalogue:
                 if not of_today:
                     migrate(catalogue)
+                elif not whole:
+                    grow(catalogue)
                 show_ledger(catalogue, self.home)
                 show_all(catalogue, self.home)
 
@@ -302,6 +306,24 @@ class Lake:
             hidden_of(self.home, pack).unlink(missing_ok=True)
         self._unpackable.discard(pack.first.path)
         return done or self.pack()
+
+    def settle(self) -> Settled | None:
+        """Look through days that are over for merge keys that come twice; None where all is known.
+
+        One caller at a time. TryAgain: nothing came of it; this scope is left alone until the next start.
+        """
+        with reading(self.home) as catalogue:
+            todo = doubts(catalogue, utc(self._clock()))
+            doubt = next((one for one in todo if (one.source, one.scope) not in self._doubtful), None)
+        if doubt is None:
+            return None
+        self._doubtful.add((doubt.source, doubt.scope))
+        with disk.trouble("looking for merge keys that come twice"):
+            twice = shared(self.home, doubt)
+        with self._publication() as catalogue:
+            done = write_down(catalogue, self.home, doubt, twice)
+        self._doubtful.discard((doubt.source, doubt.scope))
+        return done
 
     def crowded(self, most: int) -> list[tuple[str, str, int]]:
         """Scopes with more live files than that: source, scope, files."""

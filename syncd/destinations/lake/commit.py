@@ -18,7 +18,7 @@ from syncd.destinations.lake.catalogue import Catalogue, columns_of, utc
 from syncd.destinations.lake.learn import learned, looks, seniority
 from syncd.destinations.lake.naming import given
 from syncd.destinations.lake.segments import recall
-from syncd.destinations.lake.show import refused, show, show_all, show_rejected, spell
+from syncd.destinations.lake.show import CHUNK_OF, SETTLED, refused, show, show_all, show_rejected, spell
 from syncd.destinations.lake.tables import OPEN
 from syncd.destinations.lake.views import Chunk
 from syncd.errors import StartOver
@@ -75,11 +75,12 @@ def apply(
         seen = [(run.id, [column for part in parts for column in part.columns]) for run, parts in mine]
         taught = learn(catalogue, key, declared.get(key), seen)
         done.columns += taught
+        unsettled = _unsettle(catalogue, key, [run.id for run, _ in mine])
         if introduce(catalogue, key, declared.get(key)) or anew:  # its name may be one that a derived view has
             show_all(catalogue, home, key[0])
         else:
             gone = [one.run for one in done.superseded if one.source == key[0]]
-            touched = _chunks_of(catalogue, key, [*(run.id for run, _ in mine), *gone])
+            touched = unsettled | _chunks_of(catalogue, key, [*(run.id for run, _ in mine), *gone])
             show(catalogue, home, *key, touched=None if taught else touched)
     for source in dict.fromkeys(run.source for run, _ in ready):
         done.refused += refused(catalogue, source)
@@ -120,12 +121,25 @@ def lose(catalogue: Catalogue, paths: Iterable[str], now: datetime) -> None:
         catalogue.forget(f"{OPEN}.{table}", rows)
 
 
+def _unsettle(catalogue: Catalogue, key: Key, runs: list[str]) -> set[Chunk]:
+    """Days that these runs' files have come to may have a merge key twice now; the chunks that change so."""
+    theirs = (
+        "live AND source = $1 AND scope = $2 AND settled IS NOT NULL AND date IN "
+        f"(SELECT date FROM {OPEN}.files WHERE live AND source = $1 AND scope = $2 AND list_contains($3, run))"
+    )
+    rows = catalogue.execute(f"SELECT DISTINCT {CHUNK_OF} FROM {OPEN}.files WHERE {theirs}", *key, runs)
+    if rows:
+        catalogue.execute(f"UPDATE {OPEN}.files SET settled = NULL WHERE {theirs}", *key, runs)
+    before = {Chunk(*row) for row in rows}
+    return before | {replace(chunk, settled="") for chunk in before}
+
+
 def _chunks_of(catalogue: Catalogue, key: Key, runs: list[str]) -> set[Chunk]:
     """The chunks that list files with rows of these runs, and those that such files leave or come to."""
     rows = catalogue.execute(
-        f"SELECT DISTINCT chunk, layout, packed, '' FROM {OPEN}.files WHERE source = $1 AND scope = $2 AND "
+        f"SELECT DISTINCT chunk, layout, packed, '', {SETTLED} FROM {OPEN}.files WHERE source = $1 AND scope = $2 AND "
         f"(list_contains($3, run) OR path IN (SELECT path FROM {OPEN}.dead WHERE list_contains($3, run))) UNION ALL "
-        f"SELECT chunk, layout, packed, path FROM {OPEN}.files JOIN {OPEN}.dead USING (path, source) "
+        f"SELECT chunk, layout, packed, path, {SETTLED} FROM {OPEN}.files JOIN {OPEN}.dead USING (path, source) "
         "WHERE source = $1 AND scope = $2 AND list_contains($3, dead.run)",
         *key,
         runs,

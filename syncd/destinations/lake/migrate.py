@@ -16,6 +16,17 @@ def is_of_today(catalogue: Catalogue) -> bool:
     return bool(catalogue.execute("SELECT 1 FROM duckdb_schemas() WHERE schema_name = ?", OPEN))
 
 
+def is_grown(catalogue: Catalogue) -> bool:
+    """Whether its tables have all columns: `settled` came in November 2026 too."""
+    column = "SELECT 1 FROM duckdb_columns() WHERE schema_name = ? AND table_name = 'files' AND column_name = 'settled'"
+    return bool(catalogue.execute(column, OPEN))
+
+
+def grow(catalogue: Catalogue) -> None:
+    """Add what a catalogue with today's tables may lack."""
+    catalogue.execute(f"ALTER TABLE {OPEN}.files ADD COLUMN settled VARCHAR")
+
+
 def migrate(catalogue: Catalogue) -> None:
     """Fill an empty catalogue from the one beside, `before`. The views are left to the caller."""
     for table in AS_THEY_WERE:
@@ -27,7 +38,7 @@ def migrate(catalogue: Catalogue) -> None:
     catalogue.execute(
         f"INSERT INTO {OPEN}.files SELECT {names}, layout, dated, "
         f"(row_number() OVER (PARTITION BY source, scope ORDER BY loaded_at, path) - 1) // {CHUNK}, "
-        "loaded_at, status = 'loaded', false "
+        "loaded_at, status = 'loaded', false, NULL "
         "FROM before._syncd.files JOIN before._syncd.runs USING (source, scope, run)"
     )
     catalogue.execute(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -36,7 +36,7 @@ from syncd.destinations.lake.segments import (
     show_ledger,
     write_segment,
 )
-from syncd.destinations.lake.show import ALONE, show, spell
+from syncd.destinations.lake.show import CHUNK_OF, show, spell
 from syncd.destinations.lake.tables import OPEN
 from syncd.destinations.lake.views import Chunk, LiveFile, quoted, text
 from syncd.errors import TryAgain
@@ -63,8 +63,8 @@ class Written:
 def stored_files(catalogue: Catalogue) -> list[Stored]:
     """Every live file that may be packed; a snapshot's are found by their run, so they stay as they are."""
     rows = catalogue.execute(
-        f"SELECT path, source, scope, date, rows, bytes, layout, dated, packed, run, loaded_at FROM {OPEN}.files "
-        "JOIN _syncd.scopes USING (source, scope) WHERE live AND NOT snapshot"
+        "SELECT path, source, scope, date, rows, bytes, layout, dated, packed, run, loaded_at, settled "
+        f"FROM {OPEN}.files JOIN _syncd.scopes USING (source, scope) WHERE live AND NOT snapshot"
     )
     dead: dict[str, list[str]] = {}
     kept = set()
@@ -82,12 +82,12 @@ def hidden_of(home: Path, pack: Pack) -> Path:
 def write(home: Path, pack: Pack, layouts: Mapping[str, tuple[Column, ...]], scope: Scope) -> Written:
     """The packed file, durable, under its temporary name. TryAgain: its rows are not those of the files."""
     hidden = hidden_of(home, pack)
-    rows = views.joined_sql(list(_selects(home, pack, layouts)))
+    rows = views.joined_sql(list(rows_of(home, pack.files, pack.layout, layouts)))
     footer = _footer(pack, scope)
     made = views.files_sql(pack.layout, pack.layout, [LiveFile(str(hidden), "", pack.first.loaded_at)], "", packed=True)
     sorted_rows = f"SELECT * EXCLUDE (_syncd_date) FROM ({rows}) ORDER BY {_order(pack, scope.event_time)}"
     how = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP_ROWS}, KV_METADATA {{{FOOTER}: {text(footer)}}}"
-    with _sorting(home) as connection:
+    with sorting(home) as connection:
         connection.execute(f"COPY ({sorted_rows}) TO {text(str(hidden))} ({how})")
         before, after = (_counted(connection, one) for one in (rows, made))
     if before != after:
@@ -109,10 +109,12 @@ def show_packed(catalogue: Catalogue, home: Path, pack: Pack, written: Written, 
     for table in ("files", "dead"):
         catalogue.forget(f"{OPEN}.{table}", [{"path": one} for one in inputs])
     layout = spell(pack.layout)
-    chunk = Chunk(first.date.year, layout_of(layout), packed=True)
+    by = pack.settled if pack.settled and pack.settled.startswith("[") else ""
+    chunk = Chunk(first.date.year, layout_of(layout), packed=True, settled=by)
     row = {"path": path, "source": first.source, "scope": first.scope, "run": "", "part": "", "date": first.date}
     row |= {"rows": sum(one["rows"] for one in members), "bytes": written.bytes, "sha256": written.sha256}
     row |= {"layout": chunk.layout, "dated": pack.dated, "chunk": chunk.number, "live": True, "packed": True}
+    row |= {"settled": pack.settled}
     catalogue.insert(f"{OPEN}.files", [row | {"loaded_at": max(file.loaded_at for file in pack.files)}])
     add_new(catalogue, "_syncd.layouts", [{"layout": chunk.layout, "columns": layout}])
     written.hidden.replace(home / path)
@@ -158,13 +160,15 @@ def _footer(pack: Pack, scope: Scope) -> str:
     return orjson.dumps(said | {"columns": columns}).decode()
 
 
-def _selects(home: Path, pack: Pack, layouts: Mapping[str, tuple[Column, ...]]) -> Iterator[str]:
-    """The rows as the views show them, under the columns of the packed file."""
+def rows_of(
+    home: Path, stored: Iterable[Stored], columns: Sequence[Column], layouts: Mapping[str, tuple[Column, ...]]
+) -> Iterator[str]:
+    """The rows of these files as the views show them, under these columns."""
     alike: dict[tuple[str, bool, tuple[str, ...]], list[LiveFile]] = defaultdict(list)
-    for file in pack.files:
+    for file in stored:
         alike[file.layout, file.packed, file.dead].append(LiveFile(file.path, file.run, file.loaded_at))
     for (layout, packed, dead), files in alike.items():
-        yield views.files_sql(pack.layout, layouts[layout], files, str(home), packed=packed, dead=dead)
+        yield views.files_sql(columns, layouts[layout], files, str(home), packed=packed, dead=dead)
 
 
 def _order(pack: Pack, times: Collection[str]) -> str:
@@ -209,9 +213,7 @@ def _members(
 
 def _chunks(catalogue: Catalogue, inputs: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:
     with catalogue.listed(inputs) as given:
-        return catalogue.execute(
-            f"SELECT DISTINCT chunk, layout, packed, {ALONE} FROM {OPEN}.files SEMI JOIN {given} USING (path)"
-        )
+        return catalogue.execute(f"SELECT DISTINCT {CHUNK_OF} FROM {OPEN}.files SEMI JOIN {given} USING (path)")
 
 
 def _generation(path: Path) -> int:
@@ -219,7 +221,7 @@ def _generation(path: Path) -> int:
 
 
 @contextmanager
-def _sorting(home: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def sorting(home: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB that sorts more than it holds; one thread, for it works beside what matters more."""
     aside = home / LAKE / PACKING
     limits: dict[str, Any] = {"threads": 1, "memory_limit": MEMORY, "temp_directory": str(aside)}

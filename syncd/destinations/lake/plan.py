@@ -33,6 +33,7 @@ class Stored:
     packed: bool
     run: str  # "" of a packed one
     loaded_at: datetime  # of its youngest rows
+    settled: str | None = None  # as the catalogue has it, see `settle`
     dead: tuple[str, ...] = ()  # runs whose rows in it are not shown
     keeps: bool = False  # rows that are not shown, and are the only copy: it stays as it is
 
@@ -53,6 +54,12 @@ class Pack:
         """Whether each row's day is its event's own."""
         return all(file.dated for file in self.files)
 
+    @property
+    def settled(self) -> str | None:
+        """What is known of the merge keys of the day: the rows stay the same."""
+        known = {file.settled for file in self.files}
+        return known.pop() if len(known) == 1 else None
+
 
 def plan(
     stored: Iterable[Stored],
@@ -65,23 +72,30 @@ def plan(
 
     `keyed`: the columns of a scope's merge keys; files that have them are never packed with files that lack them.
     """
-    days: dict[tuple[str, str, date], list[Stored]] = defaultdict(list)
-    for file in stored:
-        days[file.source, file.scope, file.date].append(file)
-
-    def is_over(day: tuple[str, str, date]) -> bool:
-        quiet = max(file.loaded_at for file in days[day]) <= now - QUIET
-        return quiet and day[2] < (now - QUIET).date()
-
-    for day in sorted(days, key=lambda day: (not is_over(day), day[2] if is_over(day) else -len(days[day]), day)):
+    days = by_day(stored)
+    over = {day for day, files in days.items() if is_over(files, now)}
+    for day in sorted(days, key=lambda day: (day not in over, day[2] if day in over else -len(days[day]), day)):
         small = [file for file in days[day] if not file.keeps and (file.bytes < SMALL or file.dead)]
         enough = FEW
-        if not is_over(day):
+        if day not in over:
             small = [file for file in small if not file.packed and file.loaded_at <= now - SETTLED]
             enough = CROWD
         for layout, files in _alike(small, layouts, keyed.get(day[:2], ()), reserved):
             if len(files) >= enough or any(file.dead for file in files):
                 yield from (Pack(tuple(some), layout) for some in _cut(files) if len(some) > 1 or some[0].dead)
+
+
+def by_day(stored: Iterable[Stored]) -> dict[tuple[str, str, date], list[Stored]]:
+    """The files of each day of each scope."""
+    days: dict[tuple[str, str, date], list[Stored]] = defaultdict(list)
+    for file in stored:
+        days[file.source, file.scope, file.date].append(file)
+    return days
+
+
+def is_over(files: Sequence[Stored], now: datetime) -> bool:
+    """Whether a day with these files is past, and nothing came for it lately."""
+    return max(file.loaded_at for file in files) <= now - QUIET and files[0].date < (now - QUIET).date()
 
 
 def _alike(

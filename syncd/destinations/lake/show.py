@@ -19,6 +19,8 @@ from syncd.types import Type
 
 LIVE = f"{OPEN}.files WHERE live AND source = ? AND scope = ?"
 ALONE = f"if(path IN (SELECT path FROM {OPEN}.dead), path, '')"  # a file with dead rows has a view of its own
+SETTLED = "if(settled LIKE '[%', settled, '')"  # see `settle`
+CHUNK_OF = f"chunk, layout, packed, {ALONE} AS alone, {SETTLED} AS settled_by"
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def show(
     catalogue: Catalogue, root: Path | str, source: str, scope: str, touched: Collection[Chunk] | None = None
 ) -> None:
     """Have the views of a scope as they must be. `touched`: only these chunks changed, and no column did."""
-    known = _known(catalogue, source, scope)
+    known = known_of(catalogue, source, scope)
     hidden = {views.files_view(source, scope, chunk): chunk for chunk in known.chunks}
     rows = catalogue.execute(
         'SELECT "schema", "view", digest FROM _syncd.views WHERE source = ? AND scope = ?', source, scope
@@ -138,7 +140,8 @@ def _unspell(spelled: str) -> tuple[Column, ...]:
     return tuple(Column(name, Type.parse(kind), source_name) for name, kind, source_name in orjson.loads(spelled))
 
 
-def _known(catalogue: Catalogue, source: str, scope: str) -> Known:
+def known_of(catalogue: Catalogue, source: str, scope: str) -> Known:
+    """What the catalogue knows of a scope now."""
     of = (source, scope)
     ((view, merge_keys, snapshot),) = catalogue.execute(
         'SELECT "view", merge_keys, snapshot FROM _syncd.scopes WHERE source = ? AND scope = ?', *of
@@ -146,7 +149,7 @@ def _known(catalogue: Catalogue, source: str, scope: str) -> Known:
     layouts = catalogue.execute(
         f"SELECT layout, columns FROM _syncd.layouts WHERE layout IN (SELECT layout FROM {LIVE})", *of
     )
-    chunks = catalogue.execute(f"SELECT DISTINCT chunk, layout, packed, {ALONE} AS alone FROM {LIVE} ORDER BY ALL", *of)
+    chunks = catalogue.execute(f"SELECT DISTINCT {CHUNK_OF} FROM {LIVE} ORDER BY ALL", *of)
     jobs = catalogue.execute(f"SELECT job FROM {OPEN}.deliveries WHERE source = ? AND scope = ? ORDER BY job", *of)
     return Known(
         source,
@@ -165,13 +168,14 @@ def _known(catalogue: Catalogue, source: str, scope: str) -> Known:
 def _files_view(catalogue: Catalogue, root: Path | str, known: Known, name: str, chunk: Chunk) -> views.View:
     rows = catalogue.execute(
         f"SELECT path, run, loaded_at FROM {LIVE} AND chunk = ? AND layout = ? AND packed = ? AND {ALONE} = ? "
-        "ORDER BY date, path",
+        f"AND {SETTLED} = ? ORDER BY date, path",
         known.source,
         known.scope,
         chunk.number,
         chunk.layout,
         chunk.packed,
         chunk.path,
+        chunk.settled,
     )
     files = [views.LiveFile(*row) for row in rows]
     dead = catalogue.execute(f"SELECT DISTINCT run FROM {OPEN}.dead WHERE path = ? ORDER BY run", chunk.path)
@@ -199,14 +203,32 @@ def _views(known: Known) -> list[views.View]:
 
 
 def _latest(catalogue: Catalogue, known: Known) -> list[views.View]:
-    live = catalogue.execute(f"SELECT layout, bool_and(dated) FROM {LIVE} GROUP BY layout", known.source, known.scope)
-    key = views.merge_key(known.merge_keys, known.columns, [known.layouts[layout] for layout, _ in live])
+    key, dated = merge_key_of(catalogue, known)
     name = known.names.get((known.view, ""))
     if not key or not name:
         return []
-    over = f"{views.quoted(known.source)}.{views.quoted(known.view)}"
-    dated = all(dated for _, dated in live)
-    return [_view(known, known.source, name, views.latest_sql(known.columns, over, key, dated=dated))]
+    by = spelled_key(known, key) if dated else ""
+    hidden = {chunk: views.files_view(known.source, known.scope, chunk) for chunk in known.chunks}
+    settled = [view for chunk, view in hidden.items() if by and chunk.settled == by]
+    doubtful = [view for view in hidden.values() if view not in settled]
+    rows = f"{views.quoted(known.source)}.{views.quoted(known.view)}"
+    if settled:
+        rows = f"({views.chain_sql(doubtful)})" if doubtful else ""
+    latest = views.latest_sql(known.columns, rows, key, dated=dated, settled=settled)
+    return [_view(known, known.source, name, latest)]
+
+
+def merge_key_of(catalogue: Catalogue, known: Known) -> tuple[tuple[str, ...], bool]:
+    """The columns that tell the rows of a scope apart, () for none; whether each row's day is its event's own."""
+    live = catalogue.execute(f"SELECT layout, bool_and(dated) FROM {LIVE} GROUP BY layout", known.source, known.scope)
+    key = views.merge_key(known.merge_keys, known.columns, [known.layouts[layout] for layout, _ in live])
+    return key, all(dated for _, dated in live)
+
+
+def spelled_key(known: Known, key: Sequence[str]) -> str:
+    """A merge key with its types: what told the values of a narrower type apart says nothing of a wider one's."""
+    kinds = {column.name: str(column.type.plain) for column in known.columns}
+    return orjson.dumps([[name, kinds[name]] for name in key]).decode()
 
 
 def _snapshot(catalogue: Catalogue, root: Path | str, known: Known) -> list[views.View]:

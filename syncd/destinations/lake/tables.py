@@ -56,7 +56,7 @@ CREATE SCHEMA {OPEN};
 CREATE TABLE {OPEN}.runs ({spelled(RUNS)});
 CREATE TABLE {OPEN}.parts ({spelled(PARTS)});
 CREATE TABLE {OPEN}.files ({spelled(FILES)}, layout VARCHAR, dated BOOLEAN, chunk BIGINT, loaded_at TIMESTAMP,
-    live BOOLEAN, packed BOOLEAN);
+    live BOOLEAN, packed BOOLEAN, settled VARCHAR);
 CREATE TABLE {OPEN}.dead (path VARCHAR, source VARCHAR, run VARCHAR, keep BOOLEAN);
 CREATE TABLE {OPEN}.rejects (path VARCHAR, source VARCHAR, run VARCHAR);
 CREATE TABLE {OPEN}.deliveries (source VARCHAR, scope VARCHAR, job VARCHAR);

@@ -73,6 +73,7 @@ class Chunk:
     layout: str
     packed: bool = False  # they hold many parts, and know when each was loaded
     path: str = ""  # the only file: one with rows that are dead
+    settled: str = ""  # the merge key by which all rows of each of its days differ
 
 
 def files_view(source: str, scope: str, chunk: Chunk) -> str:
@@ -82,7 +83,8 @@ def files_view(source: str, scope: str, chunk: Chunk) -> str:
         plain = f"{plain}#{sha256(plain.encode()).hexdigest()[:12]}"
     packed = "#packed" if chunk.packed else ""
     alone = f"#{sha256(chunk.path.encode()).hexdigest()[:12]}" if chunk.path else ""
-    return f"{plain}#{chunk.number}#{chunk.layout}{packed}{alone}"
+    settled = f"#settled{sha256(chunk.settled.encode()).hexdigest()[:12]}" if chunk.settled else ""
+    return f"{plain}#{chunk.number}#{chunk.layout}{packed}{settled}{alone}"
 
 
 def files_sql(
@@ -183,13 +185,24 @@ def job_sql(view: str, job: str) -> str:
     return f"SELECT * FROM {view} WHERE _syncd_job = {text(job)}"
 
 
-def latest_sql(columns: Sequence[Column], view: str, key: Sequence[str], *, dated: bool) -> str:
+def latest_sql(
+    columns: Sequence[Column], rows: str, key: Sequence[str], *, dated: bool, settled: Sequence[str] = ()
+) -> str:
     """One row per key; rows without one can't be told apart, so all are kept. With `dated` a filter on the day reads
-    that day only."""
+    that day only.
+
+    `rows`: what may have a key twice, "" for nothing; `settled`: hidden views of days in which no key comes twice, so
+    that they are read as they are.
+    """
+    plain = [f"SELECT {', '.join(_names(columns))} FROM {quoted(HIDDEN)}.{quoted(view)}" for view in settled]
+    return joined_sql([*([_newest_sql(columns, rows, key, dated=dated)] if rows else []), *plain])
+
+
+def _newest_sql(columns: Sequence[Column], rows: str, key: Sequence[str], *, dated: bool) -> str:
     names = ", ".join(_names(columns))
     window = ", ".join([*map(quoted, key), *(["_syncd_date"] if dated else [])])
     order = ", ".join(f"{name} DESC" for name in ("_syncd_completed_at", "_syncd_run", "_syncd_part", "_syncd_row"))
-    ranked = f"SELECT {names}, row_number() OVER (PARTITION BY {window} ORDER BY {order}) AS _syncd_rank FROM {view}"
+    ranked = f"SELECT {names}, row_number() OVER (PARTITION BY {window} ORDER BY {order}) AS _syncd_rank FROM {rows}"
     keyless = " AND ".join(f"{quoted(name)} IS NULL" for name in key)
     return f"SELECT {names} FROM ({ranked}) WHERE _syncd_rank = 1 OR ({keyless})"
 
