@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 
 from syncd.sandbox.contentsquare import Sandbox
+from tests.forked import Forked
 
 LINEAGE = ("_syncd_run", "_syncd_job", "_syncd_part", "_syncd_row", "_syncd_date", "_syncd_completed_at")
 
@@ -35,14 +36,13 @@ class Home:
         )
 
     def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
-        """The command, running."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "syncd", "--config", str(self.config), *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={key: value for key, value in os.environ.items() if not key.startswith("SYNCD_")} | environ,
-        )
+        """The command, running; with an environment of its own it is started from nothing, else forked."""
+        wanted = ["--config", str(self.config), *arguments]
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("SYNCD_")}
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": clean | environ}
+        if environ:
+            return subprocess.Popen([sys.executable, "-m", "syncd", *wanted], text=True, **pipes)
+        return Forked(wanted, **pipes)
 
     def run(self, *arguments: str, timeout: float = 120, **environ: str) -> subprocess.CompletedProcess[str]:
         """The command, ended."""
