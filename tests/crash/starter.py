@@ -6,7 +6,6 @@ syncd's lines; where it is told to, it dies of a real SIGKILL. Nothing of this i
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import gc
 import json  # noqa: TID251  # one line a request
@@ -19,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import traceback
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import IntEnum
@@ -27,6 +25,8 @@ from functools import cache
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, NamedTuple, Self
+
+from tests.forked import run, warm_up
 
 HERE = Path(__file__).parent
 PR_SET_PDEATHSIG = 1  # of prctl(2): who dies with us
@@ -200,57 +200,18 @@ def fork_for_ever() -> None:
         sys.stdout.flush()
 
 
-def warm_up() -> None:
-    """Import what a command would, also what is imported only by what it does; start no thread."""
-    import sqlite3  # noqa: F401
-
-    import httpx
-    import numpy.ma  # noqa: F401
-    import typer._click.decorators  # noqa: F401
-    import uvicorn.logging  # noqa: F401
-
-    import syncd.checks
-    import syncd.cli
-    import syncd.duty
-    import syncd.orders
-    import syncd.progress
-    import syncd.sources.contentsquare
-    import syncd.verify  # noqa: F401
-    from syncd.state import open_state
-
-    httpx.Client().close()
-    with tempfile.TemporaryDirectory() as folder:
-        open_state(Path(folder) / "state.sqlite").close()
-    assert threading.active_count() == 1, threading.enumerate()
-
-
 def in_the_child(wanted: dict[str, Any]) -> None:
     """Be the command."""
     said = Path(wanted["said"])
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for file, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(said / name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_APPEND, 0o600), file)
-    sys.argv = ["syncd", *wanted["arguments"]]
     trap = Trap(**wanted["trap"])
     if trap.line or trap.lines:
         watch_lines(trap)
     log = os.open(trap.log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_APPEND, 0o600) if trap.log else -1
     arm(wanted["root"], log, trap)
-    from syncd.cli import main
-
-    code: Any = 0
-    try:
-        main()
-    except SystemExit as left:
-        code = left.code or 0
-    except BaseException:
-        traceback.print_exc()
-        code = 1
-    threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter does at its end, but for
-    atexit._run_exitfuncs()  # taking itself to pieces: in a child that copies all of it
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    run(wanted["arguments"])
 
 
 def arm(root: str, log: int, trap: Trap) -> None:
