@@ -19,11 +19,9 @@ from syncd.rights import usable
 from syncd.settings import Settings
 from syncd.state import EXPIRED, SET_ASIDE
 from syncd.sync import Load, plan
-from syncd.volume import volume
+from syncd.volume import MORE_ROOM, SOON_FULL, volume
 
 LITTLE = 1 << 30  # bytes free below which a warning is due
-SOON_FULL = 30  # days
-MORE_ROOM = "make room or move data_dir; landing.keep and landing.cap say how much of the originals stays"
 PATIENCE = timedelta(seconds=15)  # a check is run by a person who waits
 
 

@@ -60,7 +60,10 @@ def tell(done: Committed) -> None:
     for new in done.columns:
         column, was = new.column, new.before
         told = {"source": new.source, "scope": new.scope, "column": column.name, "type": sql(column.type)}
-        log.info("column_changed" if was else "column_learned", **told, run=new.first_run)
+        if was:
+            log.info("column_changed", **told, run=new.first_run)
+        elif column.origin == "learned":  # what is declared stands in the vendor's dictionary
+            log.info("column_learned", **told, run=new.first_run)
     for view in done.refused:
         log.warning("view_refused", view=view, hint="a scope has the name of this derived view")
 

@@ -15,6 +15,7 @@ from syncd.errors import TryAgain
 
 SHARE = 0.05  # of the disk stays free,
 MOST = 1 << 30  # but never more than this many bytes
+AGAIN = 10  # once short, a tenth more must be free, or each byte that comes and goes would pause and resume
 HINT = "free space on the disk that holds data_dir, or give it a larger one; downloads go on by themselves"
 
 log = structlog.get_logger()
@@ -49,7 +50,8 @@ class Reserve:
     def spare(self, size: int = 0) -> None:
         """Return while `size` bytes can be written beside the reserve; else TryAgain."""
         now = room(self._folder)
-        is_short = now.free < now.reserve + size
+        more = now.reserve // AGAIN if self._is_short else 0
+        is_short = now.free < now.reserve + more + size
         if is_short != self._is_short:
             self._is_short = is_short
             told = {"free": now.free, "reserve": now.reserve}

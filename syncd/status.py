@@ -12,7 +12,7 @@ from syncd import ledger
 from syncd.reserve import HINT, room
 from syncd.settings import Settings
 from syncd.show import ago, minute, size
-from syncd.volume import volume
+from syncd.volume import MORE_ROOM, SOON_FULL, volume
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -112,6 +112,9 @@ def shapes(standing: Standing, width: int) -> list[RenderableType]:
             f"disk: {size(disk['free'])} free; a day brings {brings}, of which {stay} stay as tables; "
             f"landing/ settles at {settles}"
         )
+        if is_soon_full(disk):
+            told = f"warning: {disk['days_left']:.0f} days left at last week's pace"
+            said += [Text(told, style=NEAR), f"  → {MORE_ROOM}"]
     said += [Text(f"warning: {warning}", style=NEAR) for warning in standing.warnings]
     return [*(Text(one) if isinstance(one, str) else one for one in said), summary(found)]
 
@@ -169,13 +172,18 @@ def summary(found: Mapping[str, Any]) -> RenderableType:
     return Text("all is well", style=GOOD)
 
 
+def is_soon_full(disk: Mapping[str, Any]) -> bool:
+    return disk["days_left"] is not None and disk["days_left"] < SOON_FULL
+
+
 def where_to_look(found: Mapping[str, Any]) -> list[str]:
-    """The commands that tell more of what is wrong."""
+    """Where to look for what is wrong: mostly a command."""
     sources = found["sources"].values()
     wrong = {
         "syncd check": any(source["error"] for source in sources),
         "syncd runs --state set_aside": any("set_aside" in source["runs"] for source in sources),
         "syncd runs --state waiting": any(source["overdue"] for source in sources),
         "syncd gaps": found["gaps"] > 0,
+        "the disk": is_soon_full(found["disk"]),
     }
     return [command for command, is_so in wrong.items() if is_so] or ([] if found["ok"] else ["syncd runs"])

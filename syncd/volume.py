@@ -10,6 +10,8 @@ from typing import Any
 from syncd.settings import LandingSettings
 
 WEEK = timedelta(days=7)
+SOON_FULL = 30  # days
+MORE_ROOM = "make room or move data_dir; landing.keep and landing.cap say how much of the originals stays"
 DAY_S = 86_400.0
 
 

@@ -54,16 +54,22 @@ def test_raw_bytes_are_spelled_as_duckdb_reads_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "runs", "gaps", "last"),
+    ("error", "runs", "gaps", "days_left", "last"),
     [
-        (None, {"loaded": 1}, 0, "all is well"),
-        (None, {"loaded": 1}, 2, "something needs you: syncd gaps"),
-        (None, {"set_aside": 1}, 1, "something needs you: syncd runs --state set_aside, syncd gaps"),
-        ("credentials refused", {}, 0, "something needs you: syncd check"),
+        (None, {"loaded": 1}, 0, 31.0, "all is well"),
+        (None, {"loaded": 1}, 0, 0.1, "something needs you: the disk"),
+        (None, {"loaded": 1}, 2, None, "something needs you: syncd gaps"),
+        (None, {"set_aside": 1}, 1, None, "something needs you: syncd runs --state set_aside, syncd gaps"),
+        ("credentials refused", {}, 0, None, "something needs you: syncd check"),
     ],
 )
 def test_status_ends_with_the_command_that_tells_more(
-    capsys: pytest.CaptureFixture[str], error: str | None, runs: dict[str, int], gaps: int, last: str
+    capsys: pytest.CaptureFixture[str],
+    error: str | None,
+    runs: dict[str, int],
+    gaps: int,
+    days_left: float | None,
+    last: str,
 ) -> None:
     source: dict[str, Any] = {
         "last_pass_at": datetime(2026, 1, 5, tzinfo=UTC),
@@ -73,7 +79,7 @@ def test_status_ends_with_the_command_that_tells_more(
     }
     source |= {"slack_hours": None, "overdue": [], "superseded_by_fewer_rows": [], "lost": {}, "scopes": {}}
     ok = not error and "set_aside" not in runs
-    disk = {"downloads_paused": False, "landed_per_day": 0}
+    disk = {"downloads_paused": False, "landed_per_day": 0, "days_left": days_left}
     found = {"ok": ok, "gaps": gaps, "sources": {"acme": source}, "disk": disk}
     status.show(status.Standing(found, [], datetime(2026, 1, 5, tzinfo=UTC)))
     assert capsys.readouterr().out.splitlines()[-1] == last
