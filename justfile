@@ -4,6 +4,7 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 export PATH := justfile_directory() / ".venv/bin:" + env("PATH")
 export VIRTUAL_ENV := justfile_directory() / ".venv"
 export UV_PYTHON_DOWNLOADS := "never"
+export PYTHONDONTWRITEBYTECODE := ""  # the tests start syncd a thousand times: compiled once, not each time
 compile := "uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header pyproject.toml"
 
 # lint, types, tests
@@ -11,7 +12,7 @@ default: setup readers lint types test
 
 # everything that is needed, by its hash
 setup:
-    @uv pip install --quiet --require-hashes --requirement requirements-dev.txt
+    @uv pip install --quiet --compile-bytecode --require-hashes --requirement requirements-dev.txt
     @uv pip install --quiet --no-deps --editable .
 
 # other DuckDBs, as analysts have them: what the tests open the warehouse with
@@ -36,7 +37,7 @@ types:
     mypy
 
 test *arguments:
-    pytest -n auto {{arguments}}
+    pytest -n auto --dist worksteal {{arguments}}
 
 # put right what can be put right by itself
 fix:
