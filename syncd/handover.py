@@ -13,6 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import IO
@@ -20,12 +21,12 @@ from typing import IO
 from syncd.assemble import build_source
 from syncd.errors import ConfigError, SyncdError, TryAgain
 from syncd.fetch import make_folder, room_for, sync_folder
-from syncd.model import Cleans
+from syncd.model import Cleans, ExportRequest, Run
 from syncd.names import file_name
 from syncd.retry import Patience
 from syncd.settings import Settings
 from syncd.settings.fields import safe_url
-from syncd.state import Noted, Order, read_state
+from syncd.state import SET_ASIDE, Order, read_state, run_of
 from syncd.sync import End, Mirror, bring_home
 
 INGEST = "ingest"
@@ -40,38 +41,41 @@ def order_for(settings: Settings, source: str, run: str, given: Sequence[str]) -
 
     ConfigError: no such run, or nothing to copy.
     """
-    noted = waiting_for(settings, source, run)
+    wanting = waiting_for(settings, source, run)
     built = build_source(source, settings.sources[source])
     cleans = built if isinstance(built, Cleans) else None
-    folder = settings.data_dir / HANDED / source / file_name(noted.request.id)
+    folder = settings.data_dir / HANDED / source / file_name(wanting.id)
     shutil.rmtree(folder, ignore_errors=True)  # what a stop left half copied
-    with room_for(noted.request.name, folder):
+    with room_for(wanting.name, folder):
         make_folder(folder)
         names = [name for one in given for name in brought(one, folder, settings.retry_for, cleans)]
-        told = noted.request.format or form_of([folder / name for name in names])
+        told = wanting.format or form_of([folder / name for name in names])
         sync_folder(folder)
-    return Order(0, INGEST, source, noted.request.id, {"files": names, "format": told})
+    return Order(0, INGEST, source, wanting.id, {"files": names, "format": told})
 
 
-def waiting_for(settings: Settings, source: str, run: str) -> Noted:
-    """The request that the files are for: by its run, by the vendor's own job id, or by its job when one waits."""
+def waiting_for(settings: Settings, source: str, run: str) -> ExportRequest | Run:
+    """What the files are for: a request, by its run, by the vendor's own job id, or by its job when one waits; or a run
+    that is set aside, for the vendor may give it out no other way."""
     if source not in settings.sources:
         raise ConfigError(f"there is no source {source!r}", hint=f"one of: {', '.join(settings.sources)}")
     state = read_state(settings.state_path)
     noted = state.requests.of(source) if state else []
+    aside = [run_of(row) for row in state.runs(source) if row["state"] == SET_ASIDE] if state else []
     id = run.removeprefix(f"{source}/")
     ordered = {order.run for order in state.orders() if (order.verb, order.source) == (INGEST, source)} if state else ()
     for those in (
-        [one for one in noted if one.request.id == id],
-        [one for one in noted if one.ticket == id],
-        [one for one in noted if one.request.job == id],
+        [one.request for one in noted if one.request.id == id],
+        [one.request for one in noted if one.ticket == id],
+        [one.request for one in noted if one.request.job == id],
+        [one for one in aside if one.id == id],
     ):
         if len(those) == 1:
-            if those[0].request.id in ordered:  # its files lie where these would
+            if those[0].id in ordered:  # its files lie where these would
                 hint = "syncd run or syncd once takes them up; hand all files of a run over at once"
-                raise ConfigError(f"{those[0].request.name}: its files were handed over already", hint=hint)
+                raise ConfigError(f"{those[0].name}: its files were handed over already", hint=hint)
             return those[0]
-    names = ", ".join(one.request.id for one in noted) or "none"
+    names = ", ".join([*(one.request.id for one in noted), *(one.id for one in aside)]) or "none"
     raise ConfigError(f"no run {id!r} of {source} waits for files", hint=f"those that do: {names}; see syncd runs")
 
 
@@ -205,15 +209,26 @@ def form_of(paths: Iterable[Path]) -> str:
 
 def ingest(mirror: Mirror, order: Order) -> list[End]:
     """Bring the files that were handed over to the readers."""
-    here = {one.request.id: one.request for one in mirror.state.requests.of(order.source)}
     folder = mirror.landing.root.parent / HANDED / order.source / file_name(order.run)
-    if order.run not in here:  # a stop came behind this order's work
+    run = delivered(mirror, order)
+    if run is None:  # a stop came behind this order's work
         return []
-    request = here[order.run]  # what was asked for later is the newer, whenever a person brings it
-    run = request.delivered(min(request.asked_at, mirror.clock()), format=order.details["format"])
     with mirror.asking:
         mirror.landing.take(run, {name: folder / name for name in order.details["files"]})
         mirror.state.found([run], mirror.clock())
+        mirror.state.forget_staged(run)  # what another file of such a name came to
         mirror.state.requests.forget(order.source, order.run)
     shutil.rmtree(folder, ignore_errors=True)
     return [bring_home(mirror, run)]
+
+
+def delivered(mirror: Mirror, order: Order) -> Run | None:
+    """The run that these files are; None when nothing waits for them."""
+    for noted in mirror.state.requests.of(order.source):
+        if noted.request.id == order.run:  # what was asked for later is the newer, whenever a person brings it
+            asked_at = min(noted.request.asked_at, mirror.clock())
+            return noted.request.delivered(asked_at, format=order.details["format"])
+    for row in mirror.state.runs(order.source):
+        if row["run"] == order.run and row["state"] == SET_ASIDE:
+            return replace(run_of(row), format=order.details["format"])
+    return None

@@ -25,6 +25,7 @@ from syncd.settings.vendors import ContentsquareSettings
 from syncd.sources.convert.redaction import hashed
 from syncd.state import Noted, open_state
 from tests.home import Home
+from tests.sandbox_fixture import running
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 LINE = b'{"_id": "a"}\n'
@@ -170,6 +171,20 @@ def test_a_link_is_followed_and_never_shown(settings: Settings) -> None:
             assert "SECRET" not in f"{caught.value} {caught.value.hint}"
     with pytest.raises(ConfigError, match="plain http"):
         order_for(settings, "mail", "activities-1", ["http://example.com/a?sig=SECRET"])
+
+
+def test_a_run_that_is_set_aside_takes_files_from_a_person_too(tmp_path: Path) -> None:
+    with running(jobs=1, days=1, rows=30, parts=1, format="jsonl", scope="sessions", broken_lines=20) as vendor:
+        home = Home(tmp_path / "home", {"acme": vendor.settings()})
+        home.once(expect=1)
+        ((run, _),) = [(row["run"], row["state"]) for row in home.json("runs")]
+        (landed,) = (home.data_dir / "landing" / "acme").rglob("*.part")
+        mended = written(tmp_path / landed.name, b'{"session_number": 7}\n{"session_number": 8}\n')
+        ended = home.run("ingest", "acme", run, mended)
+        assert ended.returncode == 0, ended.stderr
+        assert home.query("SELECT run, rows, rejected FROM _syncd.runs") == [(run, 2, 0)]
+        assert home.json("runs")[0]["state"] == "loaded"
+        home.once()
 
 
 def test_the_command_tells_an_unknown_source_and_run(tmp_path: Path) -> None:
