@@ -124,7 +124,8 @@ def test_a_stop_does_not_wait_for_a_vendor_that_hangs(
 
 
 def test_a_daemon_that_is_stopped_while_it_starts_ends_with_0(vendor: Vendor, tmp_path: Path) -> None:
-    process = Home(tmp_path, {"acme": vendor.settings()}).start("run")
+    own = {"PYTHONHASHSEED": "0"}  # an environment of its own: it is not forked, and has its imports before it
+    process = Home(tmp_path, {"acme": vendor.settings()}).start("run", **own)
     try:
         while "duckdb" not in Path(f"/proc/{process.pid}/maps").read_text():  # it is still at its imports
             time.sleep(0.002)

@@ -50,6 +50,7 @@ class Api:
         self._lock = RLock()
         self._tokens: dict[str, float] = {}  # token -> when it ends, by the monotonic clock
         self._counts: Counter[str] = Counter()
+        self._under_way = 0  # API calls
 
     # ---- the server's side
 
@@ -107,10 +108,17 @@ class Api:
 
     def _api(self, call: Call) -> Answer | Cut:
         trouble = self.account.trouble
-        if trouble.latency:
+        with self._lock:  # as they come: of calls that came together the first are answered
+            self._under_way += 1
+            is_one_too_many = self._under_way > trouble.concurrency_limit
+        try:
             time.sleep(trouble.latency)
-        if self.traffic.in_flight("api") > trouble.concurrency_limit:
-            return self._refuse(trouble)
+            return self._refuse(trouble) if is_one_too_many else self._answered(call, trouble)
+        finally:
+            with self._lock:
+                self._under_way -= 1
+
+    def _answered(self, call: Call, trouble: Trouble) -> Answer | Cut:
         with self._lock:
             bad = self._bad_token(call, trouble) or self._mood(trouble)
             if bad:

@@ -21,17 +21,12 @@ class Traffic:
         self._most: Counter[str] = Counter()
         self._signed_in_on_files = 0
 
-    def begin(self, kind: str) -> int:
-        """A call of a kind (api, token, file) came in; how many of the kind there are now, this one included."""
+    def begin(self, kind: str) -> None:
+        """A call of a kind (api, token, file) came in."""
         with self._lock:
             self._total[kind] += 1
             self._now[kind] += 1
             self._most[kind] = max(self._most[kind], self._now[kind])
-            return self._now[kind]
-
-    def in_flight(self, kind: str) -> int:
-        """Calls of a kind that have not ended."""
-        return self._now[kind]
 
     def end(self, kind: str, call: Call, status: int) -> None:
         """A call has ended; status 0: cut on purpose."""
