@@ -1,10 +1,12 @@
-"""What the disk refuses, in our words. Every OSError that is no vendor's is the disk's."""
+"""What the disk refuses, in our words, and what stays on it. Every OSError that is no vendor's is the disk's."""
 
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from syncd.errors import TryAgain
 
@@ -27,3 +29,20 @@ def trouble(doing: str) -> Iterator[None]:
     except OSError as error:
         hint = HINTS.get(error.errno or 0, "see whether data_dir is there and writable: syncd check")
         raise TryAgain(f"{doing}: {error.strerror or error}", hint=hint) from error
+
+
+def sync(path: Path) -> None:
+    """Return when a file, or the names in a folder, outlive a power cut."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def make_folder(folder: Path, mode: int = 0o700) -> None:
+    """Have the folder, and those above it, durably; for our eyes only unless `mode` says otherwise."""
+    if not folder.is_dir():
+        make_folder(folder.parent, mode)
+        folder.mkdir(mode, exist_ok=True)
+        sync(folder.parent)

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+from syncd.disk import sync
 from syncd.errors import ConfigError
-from syncd.fetch import sync_folder
 from syncd.rights import ours
 
 # where SQLite's WAL, which shares memory between processes, is not safe or does not work
@@ -89,7 +89,7 @@ def renames(ground: Path) -> bool:
 
 
 def syncs(ground: Path) -> bool:
-    sync_folder(ground)
+    sync(ground)
     return True
 
 

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import IO
 
 from syncd.assemble import build_source
+from syncd.disk import make_folder, sync
 from syncd.errors import ConfigError, SyncdError, TryAgain
-from syncd.fetch import make_folder, room_for, sync_folder
+from syncd.fetch import room_for
 from syncd.model import Cleans, ExportRequest, Run
 from syncd.names import file_name
 from syncd.retry import Patience
@@ -50,7 +51,7 @@ def order_for(settings: Settings, source: str, run: str, given: Sequence[str]) -
         make_folder(folder)
         names = [name for one in given for name in brought(one, folder, settings.retry_for, cleans)]
         told = wanting.format or form_of([folder / name for name in names])
-        sync_folder(folder)
+        sync(folder)
     return Order(0, INGEST, source, wanting.id, {"files": names, "format": told})
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from syncd.disk import trouble
-from syncd.fetch import land, landed, make_folder, room_for, sync_folder
+from syncd.disk import make_folder, sync, trouble
+from syncd.fetch import land, landed, room_for
 from syncd.model import NEVER, Landed, Part, Run, Source
-from syncd.names import file_name
+from syncd.names import file_name, text_of
 from syncd.reserve import Reserve
 
 BLOCK = 1 << 20  # bytes
@@ -49,7 +49,7 @@ class Landing:
                 out.flush()
                 os.fsync(out.fileno())
             torn.replace(folder / LIST)
-            sync_folder(folder)
+            sync(folder)
 
     def take(self, run: Run, files: Mapping[str, Path]) -> None:
         """Have these files, already whole and synced on this disk, as the run's parts. Repeating goes on."""
@@ -57,7 +57,7 @@ class Landing:
         for name, path in files.items():
             if path.exists():
                 path.replace(self.path(run, name))
-        sync_folder(self._folder(run))
+        sync(self._folder(run))
 
     def parts(self, run: Run) -> list[str] | None:
         """The names of the run's parts when every one is here, else None."""
@@ -70,9 +70,11 @@ class Landing:
         """The run as it was when it landed; None when nothing of it is here."""
         return self._noted(self.root / source / file_name(id))
 
-    def runs(self, source: str) -> Iterator[Run]:
-        """Every run of a source of which something is here."""
-        return filter(None, map(self._noted, self._folders(source)))
+    def runs(self, source: str, known: Container[str] = ()) -> Iterator[Run]:
+        """Every run of a source of which something is here, but for those `known` by their ids: of these nothing is
+        read, for there may be as many as a month has brought."""
+        unknown = (folder for folder in self._folders(source) if text_of(folder.name) not in known)
+        return (run for run in map(self._noted, unknown) if run and run.id not in known)
 
     def _noted(self, folder: Path) -> Run | None:
         noted = _listed(folder).get("run")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 LONGEST = 120  # bytes; two names, an ending and a temporary mark must fit into the 255 of most file systems
 
@@ -19,3 +19,8 @@ def file_name(text: str) -> str:
     if len(safe) <= LONGEST:
         return safe
     return f"{safe[: LONGEST - 17]}%{sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+
+
+def text_of(name: str) -> str:
+    """What `file_name` made this of; of a long text something that it was not."""
+    return unquote(name, errors="surrogatepass")

@@ -226,7 +226,7 @@ def open_runs(mirror: Mirror, *, sweep: bool) -> list[Run]:
     closed = loaded | state.closed(name, mirror.clock())
     found = list(mirror.source.runs(closed, sweep=sweep))  # half a walk is no listing
     if sweep:  # the state may have been lost, and with it what the vendor has no more
-        found += unknown(mirror, closed, {*in_flight, *(run.id for run in found)})
+        found += landed_unknown(mirror, Also(closed, {*in_flight, *(run.id for run in found)}))
     state.found(found, mirror.clock())
     for run in found:
         if in_flight.pop(run.id, None) is None:
@@ -234,10 +234,10 @@ def open_runs(mirror: Mirror, *, sweep: bool) -> list[Run]:
     return [*found, *still_worth_it(mirror, in_flight.values(), {run.scope for run in found})]
 
 
-def unknown(mirror: Mirror, closed: Container[str], known: Container[str]) -> Iterator[Run]:
+def landed_unknown(mirror: Mirror, known: Container[str]) -> Iterator[Run]:
     """Runs that are whole on our disk, though nobody speaks of them."""
-    for run in mirror.landing.runs(mirror.source.name):
-        if run.id not in known and run.id not in closed and mirror.landing.parts(run) is not None:
+    for run in mirror.landing.runs(mirror.source.name, known):
+        if mirror.landing.parts(run) is not None:
             yield run
 
 

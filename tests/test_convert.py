@@ -659,6 +659,22 @@ def test_a_log_that_was_refused_for_a_while_lacks_nothing_afterwards() -> None:
     assert counts == [120, 120, 50], "a page, once what was missed is loaded"
 
 
+def test_a_log_that_was_refused_when_we_began_is_read_whole_once_it_may_be() -> None:
+    clock = Clock(datetime(2026, 1, 5, 20, 0, 0, tzinfo=UTC))
+    with running(
+        history=120, experiences=1, refuse_every=1, refuse_with="403", refuse_path="1001/change-history"
+    ) as vendor:
+        source = reader(vendor, "change_history", projects=[2001], clock=clock)
+        closed = {"change_history-20260105T190000Z"}  # of a process before, which knew since when
+        first = runs(source, closed=frozenset(closed))["change_history"]
+        assert {row["level"] for row in rows(source, first)} <= {"project", "experience"}
+        vendor.set_trouble(reset=True)
+        clock.go_on(hours=7)
+        later = runs(source, closed=frozenset(closed | {first.id}))["change_history"]
+        found = [row for row in rows(source, later) if row["level"] == "account"]
+        assert len(found) == len(vendor.api.account.history[2001])
+
+
 def test_all_three_levels_are_asked() -> None:
     with running(experiences=2) as vendor:
         one_scope(vendor, "change_history")

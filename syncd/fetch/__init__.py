@@ -18,7 +18,7 @@ from pathlib import Path
 
 import orjson
 
-from syncd.disk import trouble
+from syncd.disk import make_folder, sync, trouble
 from syncd.errors import Advanced, TryAgain
 from syncd.fetch.pace import HEADWAY, lively
 from syncd.model import Body, Landed, Part
@@ -56,7 +56,7 @@ def land(
         make_folder(path.parent)
         size, digest = _complete(open, part, path, progress, stalled_after)
         Path(f"{path}.partial").replace(path)
-        sync_folder(path.parent)
+        sync(path.parent)
         Path(f"{path}.partial.json").unlink(missing_ok=True)
     return Landed(str(path), size, digest)
 
@@ -129,7 +129,7 @@ def _begin_anew(partial: Path, note: Path, mark: Mark) -> None:
     """Drop what is there; the mark is down before the first byte that it speaks of."""
     if partial.exists():
         partial.unlink()
-        sync_folder(partial.parent)  # else a power cut could leave the old bytes beside the new mark
+        sync(partial.parent)  # else a power cut could leave the old bytes beside the new mark
     torn = note.with_suffix(".torn")
     with os.fdopen(os.open(torn, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
         file.write(orjson.dumps({"tag": mark.tag, "total": mark.total}))
@@ -162,20 +162,3 @@ def _hash(path: Path, digest: hashlib._Hash) -> int:
             digest.update(block)
             size += len(block)
     return size
-
-
-def make_folder(folder: Path) -> None:
-    """Have the folder, and those above it, for our eyes only and durably."""
-    if not folder.is_dir():
-        make_folder(folder.parent)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        sync_folder(folder.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder outlive a power cut."""
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

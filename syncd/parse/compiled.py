@@ -16,7 +16,7 @@ from typing import Any
 
 SOURCES = Path(__file__).parent / "c"
 LIBRARY = SOURCES / "swift.so"
-FLAGS = ("-std=c11", "-O3", "-fPIC", "-shared")
+FLAGS = ("-std=c11", "-O3", "-fPIC", "-shared", "-fvisibility=hidden")
 _TEXT, _PLACE, _SIZE, _BYTE, _BOOL = c_char_p, c_void_p, c_int64, c_uint8, c_bool
 FUNCTIONS: dict[str, tuple[Any, ...]] = {  # what each gives, and takes
     "syncd_lines": (_SIZE, _TEXT, _SIZE, _PLACE, _SIZE),

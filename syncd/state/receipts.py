@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from syncd.disk import trouble
+from syncd.disk import sync, trouble
 from syncd.names import file_name
 
 Row = Mapping[str, Any]
@@ -36,7 +36,7 @@ class Receipts:
                 os.fsync(file.fileno())
             torn.replace(torn.with_suffix(".json"))
             for above in (folder, self._root, self._root.parent):
-                synced(above)
+                sync(above)
 
     def drop(self, source: str, run: str) -> None:
         """Forget a request."""
@@ -48,12 +48,3 @@ class Receipts:
         with trouble(f"reading {self._root}"):
             for path in sorted((self._root / file_name(source)).glob("*.json")):
                 yield orjson.loads(path.read_bytes())
-
-
-def synced(folder: Path) -> None:
-    """Make the names in it outlive a power cut."""
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

@@ -10,7 +10,7 @@
 #ifndef SYNCD_SOURCE
 #define SYNCD_SOURCE ""
 #endif
-extern const char syncd_source[];
+EXPORTED extern const char syncd_source[];
 const char syncd_source[] = SYNCD_SOURCE; /* what this was compiled from */
 
 #if FLT_EVAL_METHOD != 0
@@ -318,7 +318,7 @@ static place add_double(place p, place end, column *c) {
     return add_value(c, &value) ? p : NULL;
 }
 
-static place word(place p, place end, const char *text) {
+place word(place p, place end, const char *text) {
     size_t size = strlen(text);
     return (size_t)(end - p) >= size && !memcmp(p, text, size) ? p + size : NULL;
 }
@@ -425,6 +425,12 @@ place add_spelled(place p, place end, column *c) {
 
 static bool follows(place p, place end, int at, uint8_t least, uint8_t most) {
     return end - p > at && p[at] >= least && p[at] <= most;
+}
+
+int hex(uint8_t c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    c |= 32;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 int utf8_size(place p, place end) {

@@ -15,6 +15,9 @@
 
 enum kind { NOTHING, TEXT, JSON, BOOL, SIGNED, UNSIGNED, DOUBLE, DATE, TIMESTAMP, LIST, STRUCT, GROUP };
 
+/* What ctypes finds; all else is our own, whatever other libraries call theirs. */
+#define EXPORTED __attribute__((visibility("default")))
+
 typedef const uint8_t *place;
 
 /* swift.py has the same fields. */
@@ -51,12 +54,16 @@ bool pad(column *c, int64_t length);
 void cut_back(column *c, int64_t length);
 bool finish(column *c);
 /* Gives back what these columns and those in them hold. */
-void syncd_free(column *columns, int64_t count);
+EXPORTED void syncd_free(column *columns, int64_t count);
 
 /* The values of a scalar column, as JSON and ClickHouse both spell them, without quotes. */
 place add_spelled(place p, place end, column *c);
 /* A number that text shows with its own digits. */
 place number_end(place p, place end);
+/* Behind the word, if it stands at p. */
+place word(place p, place end, const char *text);
+/* What the digit means, -1: it is none. */
+int hex(uint8_t c);
 /* How many bytes the character at p has, 0: no UTF-8. */
 int utf8_size(place p, place end);
 

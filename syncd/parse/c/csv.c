@@ -39,7 +39,7 @@ static bool ends_field(place p, place end, uint8_t delimiter) {
 }
 
 /* How many lines end, and where the first `room` of them do. */
-int64_t syncd_lines(place text, int64_t size, int64_t *ends, int64_t room);
+EXPORTED int64_t syncd_lines(place text, int64_t size, int64_t *ends, int64_t room);
 
 int64_t syncd_lines(place text, int64_t size, int64_t *ends, int64_t room) {
     int64_t found = 0;
@@ -50,7 +50,7 @@ int64_t syncd_lines(place text, int64_t size, int64_t *ends, int64_t room) {
 
 /* The same for records, which no newline in quotes ends; -1 where quotes stand elsewhere than around whole fields.
    An open quote at the end is told by `is_open`. */
-int64_t syncd_records(place text, int64_t size, int64_t *ends, int64_t room, uint8_t delimiter, bool *is_open);
+EXPORTED int64_t syncd_records(place text, int64_t size, int64_t *ends, int64_t room, uint8_t delimiter, bool *is_open);
 
 int64_t syncd_records(place text, int64_t size, int64_t *ends, int64_t room, uint8_t delimiter, bool *is_open) {
     place end = text + size, p = text;
@@ -115,12 +115,6 @@ static bool add_text(const field *f, column *c) {
 }
 
 /* --- arrays --- */
-
-static int hex(uint8_t c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    c |= 32;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 /* What stands behind a backslash at p[-1], as arraytext.py has it. */
 static place unescape(place p, place end, uint8_t **out) {
@@ -234,7 +228,7 @@ static bool add_record(place p, place end, uint8_t delimiter, column *top) {
 }
 
 /* Rows from the records that `taken` marks; the mark is cleared where there is none. They are UTF-8. */
-bool syncd_csv(place text, const int64_t *starts, const int64_t *ends, int64_t lines, column *top, uint8_t *taken,
+EXPORTED bool syncd_csv(place text, const int64_t *starts, const int64_t *ends, int64_t lines, column *top, uint8_t *taken,
                uint8_t delimiter);
 
 bool syncd_csv(place text, const int64_t *starts, const int64_t *ends, int64_t lines, column *top, uint8_t *taken,

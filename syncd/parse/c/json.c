@@ -14,9 +14,13 @@ static place skip(place p, place end) {
 
 static bool is_at(place p, place end, uint8_t byte) { return p < end && *p == byte; }
 
-static place word(place p, place end, const char *text) {
-    size_t size = strlen(text);
-    return (size_t)(end - p) >= size && !memcmp(p, text, size) ? p + size : NULL;
+/* p is behind an element: at the next, or at `close`; NULL for neither. */
+static place next_element(place p, place end, uint8_t close) {
+    p = skip(p, end);
+    if (is_at(p, end, close)) return p;
+    if (!is_at(p, end, ',')) return NULL;
+    p = skip(p + 1, end);
+    return is_at(p, end, close) ? NULL : p;
 }
 
 /* --- strings --- */
@@ -56,12 +60,6 @@ static place string_end(place p, place end, bool *has_escapes) {
             p += size;
         }
     }
-}
-
-static int hex(uint8_t c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    c |= 32;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 static place four_hex(place p, place end, uint32_t *code) {
@@ -170,15 +168,8 @@ static place copy_list(place p, place end, uint8_t **out, int depth) {
     *(*out)++ = '[';
     p = skip(p + 1, end);
     while (!is_at(p, end, ']')) {
-        if (!(p = copy_value(p, end, out, depth))) return NULL;
-        p = skip(p, end);
-        if (is_at(p, end, ',')) {
-            *(*out)++ = ',';
-            p = skip(p + 1, end);
-            if (is_at(p, end, ']')) return NULL;
-        } else if (!is_at(p, end, ']')) {
-            return NULL;
-        }
+        if (!(p = copy_value(p, end, out, depth)) || !(p = next_element(p, end, ']'))) return NULL;
+        if (!is_at(p, end, ']')) *(*out)++ = ',';
     }
     *(*out)++ = ']';
     return p + 1;
@@ -208,15 +199,8 @@ static place copy_object(place p, place end, uint8_t **out, int depth) {
     *(*out)++ = '{';
     p = skip(p + 1, end);
     for (int known = 0; !is_at(p, end, '}'); known++) {
-        if (!(p = copy_field(p, end, out, depth, keys, known))) return NULL;
-        p = skip(p, end);
-        if (is_at(p, end, ',')) {
-            *(*out)++ = ',';
-            p = skip(p + 1, end);
-            if (is_at(p, end, '}')) return NULL;
-        } else if (!is_at(p, end, '}')) {
-            return NULL;
-        }
+        if (!(p = copy_field(p, end, out, depth, keys, known)) || !(p = next_element(p, end, '}'))) return NULL;
+        if (!is_at(p, end, '}')) *(*out)++ = ',';
     }
     *(*out)++ = '}';
     return p + 1;
@@ -254,14 +238,7 @@ static place add_list(place p, place end, column *c) {
     if (*p != '[') return NULL;
     p = skip(p + 1, end);
     while (!is_at(p, end, ']')) {
-        if (!(p = add_json(p, end, c->inner))) return NULL;
-        p = skip(p, end);
-        if (is_at(p, end, ',')) {
-            p = skip(p + 1, end);
-            if (is_at(p, end, ']')) return NULL;
-        } else if (!is_at(p, end, ']')) {
-            return NULL;
-        }
+        if (!(p = add_json(p, end, c->inner)) || !(p = next_element(p, end, ']'))) return NULL;
     }
     return end_list(c) ? p + 1 : NULL;
 }
@@ -354,7 +331,7 @@ static bool add_line(place p, place end, column *top) {
 }
 
 /* Rows from the lines that `taken` marks; the mark is cleared where a line is not plain. False: no memory. */
-bool syncd_json(place text, const int64_t *starts, const int64_t *ends, int64_t lines, column *top, uint8_t *taken);
+EXPORTED bool syncd_json(place text, const int64_t *starts, const int64_t *ends, int64_t lines, column *top, uint8_t *taken);
 
 bool syncd_json(place text, const int64_t *starts, const int64_t *ends, int64_t lines, column *top, uint8_t *taken) {
     for (int64_t line = 0; line < lines; line++) {

@@ -31,11 +31,12 @@ class Events:
 
     def history(self, asked: Asked, progress: Progress) -> Iterator[Step]:
         """The change history since the last reading."""
-        missed = self._ground.remembered.missed
+        missed, heard = self._ground.remembered.missed, self._ground.remembered.heard
         last = int(asked.before.timestamp()) - logs.OVERLAP_S if asked.before else 0
 
         def refused(place: str, error: BadRun) -> bytes:
-            missed[place] = min(last, missed.get(place, (last, ""))[0]), ""
+            begun = last if place in heard else 0  # refused since we began: nobody knows since when, so all is read
+            missed[place] = missed.get(place, (begun, ""))[0], ""
             return b""
 
         def read(level: str, path: str, ids: Mapping[str, int]) -> list[Json]:
@@ -50,6 +51,7 @@ class Events:
                 records = filter(self._is_ours, logs.history(page, since, seen))
                 found = [{**record, **self._place(level, ids, record)} for record in records]
             progress.seen |= seen
+            heard.add(place(ids))
             if place(ids) in missed:
                 missed[place(ids)] = since, asked.run
             return found

@@ -41,7 +41,7 @@ def unpacked(file: IO[bytes], read: Callable[[str, TextIO], Iterator[T]]) -> Ite
         raise BadRun(
             f"a file of the vendor is no text ({error.reason})", hint="look at it in the vendor's app"
         ) from error
-    except (csv.Error, RuntimeError, NotImplementedError) as error:  # an endless field; a password, an unknown packing
+    except csv.Error as error:  # an endless field
         raise BadRun(f"a file of the vendor can't be read ({error})", hint="look at it in the vendor's app") from error
 
 
@@ -52,7 +52,7 @@ def texts(file: IO[bytes]) -> Generator[tuple[str, TextIO]]:
     if head.startswith(b"PK\x03\x04") or head.startswith(b"PK\x05\x06"):
         with zipfile.ZipFile(file) as archive:
             for name in sorted(one.filename for one in archive.infolist() if not one.is_dir()):
-                with archive.open(name) as inner, as_text(inner) as text:
+                with member(archive, name) as inner, as_text(inner) as text:
                     yield name, text
     elif head.startswith(b"\x1f\x8b"):
         with gzip.open(file) as plainly, as_text(plainly) as text:
@@ -60,6 +60,14 @@ def texts(file: IO[bytes]) -> Generator[tuple[str, TextIO]]:
     else:
         with as_text(file) as text:
             yield "", text
+
+
+def member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+    """BadRun: it has a password, or is packed as nobody here knows."""
+    try:
+        return archive.open(name)
+    except (RuntimeError, NotImplementedError) as error:
+        raise BadRun(f"a file of the vendor can't be read ({error})", hint="look at it in the vendor's app") from error
 
 
 @contextmanager

@@ -25,11 +25,16 @@ class Asked:
 
 @dataclass
 class Remembered:
-    """What this process knows of earlier readings. Losing it costs a reading more, or a gap told that is none."""
+    """What this process knows of earlier readings.
+
+    Losing it costs a reading more, or a gap told that is none; and the records of a log that was refused until then,
+    if the next process is the first that may read it.
+    """
 
     windows: dict[str, Window] = field(default_factory=dict)
     missed: dict[str, tuple[int, str]] = field(default_factory=dict)  # a place whose log was refused: since when (unix
     # seconds), and the reading that has had it since
+    heard: set[str] = field(default_factory=set)  # places whose log was read
     told: set[tuple[str, str, str]] = field(default_factory=set)  # refused steps: scope, part, step
 
     def settle(self, loaded: Container[str]) -> None:
