@@ -53,13 +53,15 @@ def test_killed_at_random_and_started_again_ends_in_the_same_tables(tmp_path: Pa
     chance = random.Random(7)
     with running(jobs=2, days=3, frequency="daily", rows=60, parts=2, slow=60_000) as vendor:
         undisturbed = Home(tmp_path / "undisturbed", {"acme": vendor.settings()})
+        began = time.monotonic()
         undisturbed.once()
+        seconds = time.monotonic() - began  # the kills keep to the machine's pace
         killed = Home(tmp_path / "killed", {"acme": vendor.settings()})
         kills = 0
         for _ in range(20):
             process = killed.start("once")
             try:
-                process.communicate(timeout=chance.uniform(0.6, 1.6))
+                process.communicate(timeout=chance.uniform(0.1, 0.4) * seconds)
                 break
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)

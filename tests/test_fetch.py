@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import re
 import socket
@@ -16,14 +17,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from syncd.errors import Advanced, BadRun, LinkExpired, TryAgain
 from syncd.fetch import land, landed
-from syncd.fetch.http import http_body, is_safe, pause_asked
+from syncd.fetch.http import Client, http_body, is_safe, pause_asked
 from syncd.model import Body, Part
+from tests.convert_vendor import running
 
 WHOLE = bytes(range(256)) * 4096  # 1 MiB, every 256 bytes alike
 SECRET = "X-Amz-Signature=f00ba4"
@@ -117,6 +120,16 @@ def test_a_part_comes_whole_for_our_eyes_only(tmp_path: Path) -> None:
     assert path.parent.stat().st_mode & 0o777 == path.parent.parent.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_client_that_nobody_can_reach_lets_go_of_its_connections() -> None:
+    with running() as vendor:
+        transport = httpx.HTTPTransport()
+        httpx.Client(transport=transport).get(vendor.url)  # its socket is older than the client, and finalized first
+        ring: list[Any] = [Client("acme", transport=transport)]
+        ring.append(ring)
+        del transport, ring
+        gc.collect()  # a socket that is open still would warn
+
+
 def test_a_part_that_is_here_is_not_asked_for(tmp_path: Path) -> None:
     with Store(partial(stored, WHOLE)) as store:
         store.land(tmp_path / "p0")
@@ -167,7 +180,7 @@ def test_it_also_goes_on_after_a_kill(tmp_path: Path) -> None:
 import sys, httpx
 from pathlib import Path
 from syncd.fetch import land
-from syncd.fetch.http import http_body
+from syncd.fetch.http import Client, http_body
 from syncd.model import Part
 client = httpx.Client(timeout=30)
 seen = 0

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from typing import Any
+from weakref import finalize
 
 import httpx
 import orjson
@@ -42,6 +43,9 @@ class Client(httpx.Client):
     def __init__(self, source: str, **more: Any) -> None:
         super().__init__(**more)
         self._source = source
+        for transport in filter(None, (self._transport, *self._mounts.values())):
+            # not __del__: of things that held each other the sockets may be finalized first, with a warning
+            finalize(self, transport.close).atexit = False
 
     def send(self, request: httpx.Request, **more: Any) -> httpx.Response:
         began, status = time.monotonic(), 0
@@ -52,9 +56,6 @@ class Client(httpx.Client):
         finally:  # never printed, only listened to
             kind, seconds = "file" if more.get("stream") else "api", time.monotonic() - began
             log.debug("request_ended", source=self._source, kind=kind, status=status, seconds=seconds)
-
-    def __del__(self) -> None:
-        self.close()
 
 
 def json_of(response: httpx.Response) -> Any:
