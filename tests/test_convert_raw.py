@@ -184,6 +184,18 @@ def test_a_refused_signature_is_a_clear_no_as_well() -> None:
         assert source.submit(first) == "job-1"
 
 
+@pytest.mark.parametrize("packing", ["gzip", "zip"])
+def test_a_file_that_is_damaged_at_the_vendor_needs_a_person_and_then_another_link(packing: str) -> None:
+    with running(experiences=1, raw="download_url", packing=packing, link_damaged=1) as vendor:
+        source, (first, *_) = asking(vendor, Clock())
+        run = source.poll(first, source.submit(first))
+        assert run is not None
+        with pytest.raises(BadRun, match=r"damaged .*, though all of it came"):
+            landed(source, run)
+        assert len(vendor.api.asked) == 1
+        assert len(rows(source, run)) == 40 and len(vendor.api.asked) == 2
+
+
 @pytest.mark.parametrize("how", ["429", "500-busy", "422", "403"])
 def test_a_clear_no_may_be_asked_again(how: str) -> None:
     with running(experiences=1) as vendor:

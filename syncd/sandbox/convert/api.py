@@ -289,7 +289,8 @@ class Api:
     def _link(self, file: bytes) -> str:
         name = secrets.token_hex(8)
         path = Path(self._folder.name) / name
-        path.write_bytes(file)
+        self._counts["files"] += 1
+        path.write_bytes(file[: len(file) // 2] if self._counts["files"] <= self.trouble.link_damaged else file)
         self._links[name] = time.monotonic() + self.trouble.link_life, path
         return f"{self.url}/files/{name}?signature={secrets.token_hex(8)}"
 

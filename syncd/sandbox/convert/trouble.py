@@ -68,6 +68,7 @@ class Trouble(Checked):
     link: str = knob("download_url", "how export_report answers", "download_url", "string", "empty")
     link_life: float = knob(60.0, "seconds that a link works")
     link_cut: int = knob(0, "the first N downloads die half way")
+    link_damaged: int = knob(0, "the first N files were written by half")
     packing: str = knob("plain", "how a file is packed", "plain", "gzip", "zip")
     raw: str = knob("job", "how export_raw_data answers", "job", "download_url", "string", "empty", "odd", "late")
     raw_form: str = knob("csv", "what a raw file is", "csv", "jsonl")

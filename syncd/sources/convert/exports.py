@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Any, TextIO
 
-from syncd.errors import TryAgain
+from syncd.errors import BadRun, TryAgain
 from syncd.fetch.http import plain
 from syncd.sources.convert.answers import Json, dumps, id_of, is_link, unwrapped
 from syncd.sources.convert.api import IN_MEMORY, Api, Refused
@@ -60,7 +60,11 @@ def words(answer: Any) -> str:
 
 @contextmanager
 def fetched(api: Api, url: str) -> Iterator[IO[bytes]]:
-    """What lies behind a link, whole, to be read from its begin. LinkExpired, TryAgain, BadRun."""
+    """What lies behind a link, whole, to be read from its begin. LinkExpired, TryAgain, BadRun.
+
+    What is damaged though all that was promised came is so at the vendor: BadRun, for each link that is asked for in
+    the place of another makes the vendor work.
+    """
     with tempfile.SpooledTemporaryFile(IN_MEMORY) as file:
         with api.download(url) as body:
             size = sum(map(file.write, body))
@@ -68,7 +72,12 @@ def fetched(api: Api, url: str) -> Iterator[IO[bytes]]:
             message = f"{size} bytes of an export came, but {body.total} were promised"
             raise TryAgain(message, hint="it goes on by itself")
         file.seek(0)
-        yield file
+        try:
+            yield file
+        except TryAgain as error:
+            if body.total is None:  # perhaps it was cut on its way
+                raise
+            raise BadRun(f"{error}, though all of it came", hint="look at it in the vendor's app") from error
 
 
 def report_rows(api: Api, answer: Any, row: Json) -> Iterator[Json]:
