@@ -628,7 +628,7 @@ def test_a_length_that_is_wrong(contentsquare: Open) -> None:
 
 def test_a_stall_and_a_slow_body(contentsquare: Open) -> None:
     client = Client(contentsquare(stall_at=0.5))
-    client.http.timeout = httpx.Timeout(0.3)
+    client.http.timeout = httpx.Timeout(30, read=1)
     body, broke = received(client, client.first_url())
     assert broke and body
     client.sandbox.set_trouble(stall_s=0.1)
