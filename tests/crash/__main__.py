@@ -50,7 +50,11 @@ class Journal:
     def make(self, name: str, one: Go) -> Tally:
         """The go's tally; made only if it has none yet."""
         if name not in self._made:
-            one.make(tally := Tally())
+            tally = Tally()
+            try:
+                one.make(tally)
+            except TimeoutError as error:
+                tally.wrong.append(f"{name}: {error}")
             self._made[name] = tally
             if self._path:
                 with self._path.open("a") as out:

@@ -58,7 +58,7 @@ class Stand:
         source = self.sandbox.settings() | {"max_concurrent_requests": 1}
         self.home.write({"acme": source}, **settled | more)
 
-    def run(self, command: Sequence[str], trap: Trap = Trap(), timeout_s: float = 60.0) -> Ended:  # noqa: B008  # frozen
+    def run(self, command: Sequence[str], trap: Trap = Trap(), timeout_s: float = 180.0) -> Ended:  # noqa: B008  # frozen
         """The command, until it ends or dies; the daemon until it has nothing more to do."""
         self.starter.begin(["--config", str(self.home.config), *command], self.home.data_dir, trap)
         until = time.monotonic() + (trap.after_s or timeout_s)

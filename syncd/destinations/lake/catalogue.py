@@ -1,7 +1,7 @@
 """The published `warehouse.duckdb`: how it is read, and how the next one takes its place.
 
 The published file is never open for writing, and never open between two calls: DuckDB keeps what it has read of a file
-for as long as anybody in the process has it open by that path.
+for as long as anybody in the process has it open by that path. So a DuckDB is kept between calls with nothing attached.
 """
 
 # ruff: noqa: S608 - names are ours or quoted, values are bound
@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from queue import Empty, Full, LifoQueue
 from typing import Any
 
 import duckdb
@@ -32,6 +33,8 @@ ONE_AT_A_TIME = threading.RLock()  # of publications in this process; the daemon
 STORAGE = "STORAGE_VERSION 'v1.0.0', BLOCK_SIZE 16384"
 # DuckDB 1.1 follows references that go nowhere in files of which later versions have used metadata again
 CONFIG: dict[str, Any] = {"temp_directory": "", "experimental_metadata_reuse": False}
+CONFIG["enable_external_file_cache"] = False  # a DuckDB that is kept would keep what it has read of Parquet, too
+IDLE: LifoQueue[duckdb.DuckDBPyConnection] = LifoQueue(2)  # few: each has its threads
 REPAIR = "syncd verify --repair makes it again, from the lake and the landed bytes"
 DAMAGE: tuple[type[duckdb.Error], ...] = (duckdb.IOException, duckdb.CatalogException, duckdb.SerializationException)
 DAMAGE += (duckdb.InternalException, duckdb.InvalidInputException)  # a Parquet file that a view lists is none any more
@@ -107,6 +110,8 @@ def publication(home: Path, *, anew: bool = False, hold: bool = False) -> Iterat
                 yield catalogue
                 catalogue.execute("COMMIT")
                 catalogue.execute("CHECKPOINT warehouse")
+                if anew:
+                    catalogue.execute("DETACH before")
             disk.sync(aside)
             if hold and published.exists():
                 disk.make_folder(home / HELD)
@@ -156,14 +161,33 @@ def forget_torn(home: Path) -> None:
 @contextmanager
 def _attached(path: Path, how: str) -> Iterator[Catalogue]:
     try:
-        with duckdb.connect(config=CONFIG) as connection:
+        with _engine() as connection:
             connection.execute(f"ATTACH '{_place(path)}' AS warehouse ({how}); USE warehouse")
             yield Catalogue(connection)
+            connection.execute("USE memory; DETACH warehouse")
     except duckdb.Error as error:
         # a wrong checksum has no class of its own, and a disk that fails can be told in any class
         if type(error) is duckdb.Error or isinstance(error, DAMAGE) or _is_of_the_disk(error):
             raise _told(path, error) from error
         raise
+
+
+@contextmanager
+def _engine() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB with nothing attached, to be left so: used again unless it met an error, for to start one takes long."""
+    try:
+        connection = IDLE.get_nowait()
+    except Empty:
+        connection = duckdb.connect(config=CONFIG)
+    try:
+        yield connection
+    except BaseException:
+        connection.close()
+        raise
+    try:
+        IDLE.put_nowait(connection)
+    except Full:
+        connection.close()
 
 
 def _is_of_the_disk(error: duckdb.Error) -> bool:
