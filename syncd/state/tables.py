@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -123,8 +123,8 @@ def dumped(staged: Staged) -> dict[str, Any]:
     def columns(found: Sequence[Column]) -> list[list[str]]:
         return [[one.name, str(one.type), one.source_name, one.origin, one.description] for one in found]
 
-    plain = asdict(staged) | {"columns": columns(staged.columns)}
-    plain["files"] = [asdict(file) | {"columns": columns(file.columns)} for file in staged.files]
+    plain = asdict(replace(staged, files=(), columns=(), samples=())) | {"columns": columns(staged.columns)}
+    plain["files"] = [asdict(replace(file, columns=())) | {"columns": columns(file.columns)} for file in staged.files]
     plain["samples"] = [asdict(sample) | {"raw": sample.raw.hex()} for sample in staged.samples]
     return plain
 
