@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -78,3 +80,25 @@ def test_many_read_at_once_and_few_are_kept(lake: Lake) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(count, range(64))) == {1}
     assert 1 <= IDLE.qsize() <= IDLE.maxsize == 2
+
+
+NONE_FREE = """
+import os, resource, sys
+from pathlib import Path
+from syncd.destinations.lake.catalogue import reading
+from syncd.errors import TryAgain
+
+last = os.open(os.devnull, os.O_RDONLY)
+resource.setrlimit(resource.RLIMIT_NOFILE, (last + 1, last + 1))
+try:
+    with reading(Path(sys.argv[1])):
+        pass
+except TryAgain as error:
+    print(error, error.hint)
+"""
+
+
+def test_a_duckdb_that_would_die_for_want_of_a_descriptor_is_not_started(lake: Lake) -> None:
+    ended = subprocess.run([sys.executable, "-c", NONE_FREE, str(lake.home)], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert "starting DuckDB: Too many open files" in ended.stdout and "ulimit -n" in ended.stdout

@@ -17,7 +17,7 @@ import duckdb
 from fsspec import AbstractFileSystem
 
 from syncd.destinations.lake import disk
-from syncd.destinations.lake.catalogue import CONFIG, STORAGE, Catalogue
+from syncd.destinations.lake.catalogue import CONFIG, STORAGE, Catalogue, connect
 from syncd.destinations.lake.paths import CATALOGUE
 from syncd.destinations.lake.segments import show_ledger
 from syncd.destinations.lake.show import show_all
@@ -40,7 +40,7 @@ def write_abroad(home: Path, root: str, to: Path) -> list[str]:
         for torn in (aside, Path(f"{aside}.wal")):
             torn.unlink(missing_ok=True)
         shutil.copyfile(home / CATALOGUE, aside)
-        with duckdb.connect(config=CONFIG) as connection:
+        with connect(CONFIG) as connection:
             connection.register_filesystem(Elsewhere(protocol, f"{root}/", home))
             connection.execute(f"ATTACH {text(str(aside))} AS warehouse ({STORAGE}); USE warehouse")
             named = _move(connection, root)

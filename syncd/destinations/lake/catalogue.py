@@ -172,13 +172,20 @@ def _attached(path: Path, how: str) -> Iterator[Catalogue]:
         raise
 
 
+def connect(config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+    """A new DuckDB. TryAgain: no descriptor is free for it, of which it would die, and the process with it."""
+    with disk.trouble("starting DuckDB"):
+        Path(os.devnull).open("rb").close()
+    return duckdb.connect(config=config)
+
+
 @contextmanager
 def _engine() -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB with nothing attached, to be left so: used again unless it met an error, for to start one takes long."""
     try:
         connection = IDLE.get_nowait()
     except Empty:
-        connection = duckdb.connect(config=CONFIG)
+        connection = connect(CONFIG)
     try:
         yield connection
     except BaseException:

@@ -22,7 +22,7 @@ import orjson
 import pyarrow.parquet as pq
 
 from syncd.destinations.lake import disk, stage, views
-from syncd.destinations.lake.catalogue import Catalogue, columns_of
+from syncd.destinations.lake.catalogue import Catalogue, columns_of, connect
 from syncd.destinations.lake.commit import add_new, layout_of
 from syncd.destinations.lake.paths import GONE, LAKE, PACKING, packed_path, temporary
 from syncd.destinations.lake.plan import Pack, Stored
@@ -226,7 +226,7 @@ def sorting(home: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     aside = home / LAKE / PACKING
     limits: dict[str, Any] = {"threads": 1, "memory_limit": MEMORY, "temp_directory": str(aside)}
     try:
-        with duckdb.connect(config=limits) as connection:
+        with connect(limits) as connection:
             yield connection
     except duckdb.Error as error:
         told = str(error).splitlines()[0]
