@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO
 
-import pyarrow as pa
 import structlog
 
 from syncd.commits import Commits
@@ -24,6 +22,7 @@ from syncd.errors import ConfigError, TryAgain
 from syncd.footing import firm, remote_kind
 from syncd.judge import Rules
 from syncd.landing import Landing
+from syncd.memory import thrifty
 from syncd.model import Source
 from syncd.packing import Packer
 from syncd.publish import Publisher
@@ -38,7 +37,6 @@ from syncd.sync import Mirror, Watch
 
 log = structlog.get_logger()
 
-M_ARENA_MAX = -8  # of mallopt(3)
 LOCK, LANDING, ASKED = "syncd.lock", "landing", "asked"
 
 
@@ -197,23 +195,6 @@ def locked(path: Path) -> Iterator[IO[str]]:
             lock.write(str(os.getpid()))
             lock.flush()
         yield lock
-
-
-def thrifty() -> None:
-    """Have memory go back to the system when a pass is over: a daemon idles most of its life.
-
-    Measured after twelve runs of 20,000 sessions: 418 MB with Arrow's own pool and an arena for each thread, 236 MB so,
-    at the same speed.
-    """
-    pa.set_memory_pool(pa.system_memory_pool())
-    with suppress(OSError, AttributeError):  # another C library than glibc
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
-
-
-def give_back() -> None:
-    """Have the memory that a pass has freed go back to the system, also what lies between things that stay."""
-    with suppress(OSError, AttributeError):  # another C library than glibc
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def told(source: str, error: TryAgain, pause_s: float) -> None:

@@ -20,8 +20,9 @@ from types import FrameType
 
 import structlog
 
-from syncd.assemble import House, give_back
+from syncd.assemble import House
 from syncd.errors import ConfigError, TryAgain
+from syncd.memory import give_back
 from syncd.orders import work_off
 from syncd.sync import End, Mirror, Outcome, Stopped, one_pass
 

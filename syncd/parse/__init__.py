@@ -10,10 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
-
-import pyarrow as pa
 
 from syncd.errors import BadRun
 from syncd.model import Batch, Scope
@@ -23,9 +20,6 @@ from syncd.parse.columns import Found, Known, batch
 from syncd.parse.header import sniffed
 
 __all__ = ["parse"]
-
-with suppress(NotImplementedError):  # not in every build of pyarrow
-    pa.set_memory_pool(pa.jemalloc_memory_pool())  # the default one holds 60 MB more while a part is staged
 
 Block = tuple[int, Callable[[Known], Found]]  # its bytes, and what reads it
 AHEAD = 3  # blocks in the air; part of what a batch knows, so the same on every machine

@@ -41,7 +41,7 @@ def record_blocks(chunks: Iterable[bytes], delimiter: str) -> Iterator[Records]:
     found: list[Records] = []
 
     def last_end(text: bytes, end: int, is_final: bool) -> int:
-        found[:] = [split(text[:end], delimiter, is_final)]
+        found[:] = [split(text, delimiter, is_final, end)]
         return found[0].end
 
     for block in whole(chunks, last_end):

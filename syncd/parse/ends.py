@@ -20,19 +20,19 @@ def line_ends(block: bytes) -> Indices:
     reader, _ = compiled.library()
     if reader is None:
         return np.flatnonzero(np.frombuffer(block or b" ", np.uint8) == NEWLINE)
-    ends: Indices = _found(reader.syncd_lines, block)
+    ends: Indices = _found(reader.syncd_lines, block, len(block))
     return ends
 
 
-def record_ends(block: bytes, delimiter: str) -> tuple[Indices, bool] | None:
-    """The newlines that end CSV records, and whether a quote is open at the end; None where quotes stand elsewhere than
-    around whole fields."""
+def record_ends(block: bytes, size: int, delimiter: str) -> tuple[Indices, bool] | None:
+    """The newlines that end CSV records in the first `size` bytes, and whether a quote is open there; None where quotes
+    stand elsewhere than around whole fields."""
     reader, _ = compiled.library()
     if reader is not None:
         is_open = ctypes.c_bool()
-        found = _found(reader.syncd_records, block, ord(delimiter), ctypes.byref(is_open))
+        found = _found(reader.syncd_records, block, size, ord(delimiter), ctypes.byref(is_open))
         return None if found is None else (found, is_open.value)
-    data = np.frombuffer(block or b" ", np.uint8)
+    data = np.frombuffer(block or b" ", np.uint8)[:size]
     quotes = np.flatnonzero(data == QUOTE)
     if not _regular(data, quotes, ord(delimiter)):
         return None
@@ -41,12 +41,12 @@ def record_ends(block: bytes, delimiter: str) -> tuple[Indices, bool] | None:
     return ends, len(quotes) % 2 == 1
 
 
-def _found(function: Any, block: bytes, *told: Any) -> Any:
+def _found(function: Any, block: bytes, size: int, *told: Any) -> Any:
     """What the function finds, None for nothing that it can tell."""
-    room = len(block) // USUAL + 1
+    room = size // USUAL + 1
     while True:
         ends = np.empty(room, np.int64)
-        count = function(block, len(block), ends.ctypes.data, room, *told)
+        count = function(block, size, ends.ctypes.data, room, *told)
         if count <= room:
             return None if count < 0 else ends[:count]
         room = count

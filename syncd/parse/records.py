@@ -29,16 +29,17 @@ class Records:
     end: int  # behind the last one
 
 
-def split(block: bytes, delimiter: str, is_final: bool) -> Records:
-    """The block's records; the last may lack its newline if `is_final`."""
-    found = record_ends(block, delimiter)
+def split(block: bytes, delimiter: str, is_final: bool, size: int | None = None) -> Records:
+    """The records of the block's first bytes, of all by default; the last may lack its newline if `is_final`."""
+    size = len(block) if size is None else size
+    found = record_ends(block, size, delimiter)
     if found is None or (is_final and found[1]):
-        return _split_each(block, delimiter, is_final)
+        return _split_each(block[:size], delimiter, is_final)
     ends = found[0]
-    if is_final and block and not (len(ends) and ends[-1] == len(block) - 1):
-        ends = np.append(ends, len(block))
-    elif not len(ends) and len(block) >= MAX_OPEN:
-        return _split_each(block, delimiter, is_final)  # gives the open quote up
+    if is_final and size and not (len(ends) and ends[-1] == size - 1):
+        ends = np.append(ends, size)
+    elif not len(ends) and size >= MAX_OPEN:
+        return _split_each(block[:size], delimiter, is_final)  # gives the open quote up
     return _records(block, ends, np.zeros(len(ends), np.bool_), delimiter)
 
 

@@ -40,7 +40,7 @@ _Column._fields_ = [
     ("key", ctypes.c_char_p),
     ("key_size", ctypes.c_int64),
     ("inner", ctypes.POINTER(_Column)),
-    *((name, ctypes.c_int64) for name in ("count", "length", "first", "nulls", "room", "text_room")),
+    *((name, ctypes.c_int64) for name in ("count", "length", "first", "nulls", "room", "text_room", "expected")),
     *((name, ctypes.c_void_p) for name in ("valid", "values", "offsets")),
     *(
         (name, ctypes.c_int32)
@@ -155,7 +155,7 @@ class _Read:
         self, reader: Any, lines: Lines, wanted: Flags, fields: Sequence[Field], delimiter: str | None = None
     ) -> None:
         self.reader, self.fields = reader, fields
-        self.top = _columns([Field("", NULL, inner=tuple(fields), is_group=True)])
+        self.top = _columns([Field("", NULL, inner=tuple(fields), is_group=True)], int(wanted.sum()))
         self.taken = wanted.copy()
         starts, ends = np.ascontiguousarray(lines.starts), np.ascontiguousarray(lines.ends)
         told = (lines.block, starts.ctypes.data, ends.ctypes.data, len(lines), self.top, self.taken.ctypes.data)
@@ -236,8 +236,8 @@ def _leaves(fields: Iterable[Field], column: _Column) -> Iterator[tuple[Field, _
             yield field, inner
 
 
-def _columns(fields: Sequence[Field]) -> Any:
-    """For the library, which fills them."""
+def _columns(fields: Sequence[Field], rows: int = 0) -> Any:
+    """For the library, which fills them. `rows` may come, 0: who knows."""
     made = (_Column * len(fields))()
     for column, field in zip(made, fields, strict=True):
         key = field.key.encode()
@@ -247,6 +247,7 @@ def _columns(fields: Sequence[Field]) -> Any:
         if field.type.kind in (*INTS, "double", "date", "timestamp"):
             column.width = arrow(field.type).bit_width // 8
         column.blank = field.blank
+        column.expected = rows
         if field.inner:
-            column.inner, column.count = _columns(field.inner), len(field.inner)
+            column.inner, column.count = _columns(field.inner, rows if field.is_group else 0), len(field.inner)
     return made

@@ -32,6 +32,7 @@ static bool resize(void *buffer, int64_t size) {
 static bool reserve(column *c, int64_t room) {
     if (room <= c->room && c->valid) return true;
     if (room < 2 * c->room) room = 2 * c->room;
+    if (room < c->expected) room = c->expected;
     if (!resize(&c->valid, (room + 7) / 8)) return false;
     if (has_offsets(c)) {
         if (!resize(&c->offsets, (room + 1) * (int64_t)sizeof(int32_t))) return false;
@@ -151,6 +152,7 @@ static int64_t count_nulls(const column *c) {
 
 /* All fields as long as their struct, and no more memory held than is used. */
 bool finish(column *c) {
+    c->expected = 0;
     if (!reserve(c, c->length)) return false;
     for (int64_t i = 0; i < c->count; i++) {
         column *inner = &c->inner[i];
@@ -165,11 +167,11 @@ bool finish(column *c) {
 }
 
 void syncd_free(column *columns, int64_t count) {
-    for (column *c = columns; c < columns + count; c++) {
-        free(c->valid);
-        free(c->values);
-        free(c->offsets);
-        syncd_free(c->inner, c->count);
+    for (int64_t i = 0; i < count; i++) {
+        free(columns[i].valid);
+        free(columns[i].values);
+        free(columns[i].offsets);
+        syncd_free(columns[i].inner, columns[i].count);
     }
 }
 

@@ -30,6 +30,7 @@ typedef struct column {
     int64_t first;  /* the first value that was read, -1: none */
     int64_t nulls;  /* told at the end */
     int64_t room, text_room;
+    int64_t expected; /* values, if it has any */
     uint8_t *valid, *values; /* bits; values, or text */
     int32_t *offsets;        /* of texts and lists */
     int32_t kind, width;     /* width: bytes of a value */
