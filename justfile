@@ -101,6 +101,10 @@ bench-venv:
     @uv venv --quiet --allow-existing --python .venv/bin/python bench/.venv
     @VIRTUAL_ENV=bench/.venv uv pip install --quiet --compile-bytecode --require-hashes --requirement requirements-bench.txt
 
+# the reader in C under AddressSanitizer and UBSan: nasty files, then so many mutated blocks of each kind
+sanitize blocks="3000":
+    nice -n 19 python bench/sanitize.py {{blocks}}
+
 # coverage-guided fuzzing of the parser, in an environment of its own; what it finds is kept in build/fuzz/findings
 fuzz minutes="10":
     test -x build/fuzz/venv/bin/python || uv venv --quiet build/fuzz/venv
