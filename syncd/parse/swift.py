@@ -138,7 +138,7 @@ def read_records(
     if found.odd:
         texts = [replace(field, type=STRING if field.name in found.odd else NULL, inner=()) for field in fields]
         columns |= _Read(reader, lines, wanted, texts, delimiter).columns()
-    return found.taken, columns
+    return found.taken, {name: columns[name] for name in names}
 
 
 def _delimited(name: str, known: Known) -> Field:

@@ -11,11 +11,10 @@ import pyarrow.compute as pc
 from syncd.model import Column
 from syncd.parse import jsonl
 from syncd.parse.arraytext import json_of
-from syncd.parse.columns import Known, widen
-from syncd.parse.plainlists import plain_lists
+from syncd.parse.columns import Known
 from syncd.parse.settle import settle
 from syncd.parse.values import Refused, as_column, decode, number_in, type_of_all
-from syncd.types import BOOL, INTS, NULL, STRING, TEXTS, TIMESTAMP, Type, arrow, join, list_of
+from syncd.types import BOOL, INTS, NULL, STRING, TEXTS, TIMESTAMP, Type, arrow, join
 
 Typed = tuple[pa.Array | None, Type]
 TRUE, FALSE = pa.array(["1", "true"]), pa.array(["0", "false"])
@@ -62,44 +61,7 @@ def _instants(array: pa.Array) -> pa.Array:
 
 
 def _nested(array: pa.Array, guide: Type) -> Typed | None:
-    """Each text read as JSON, or as ClickHouse writes an array; None where one is neither."""
-    if guide.kind == "list" and guide.element.kind not in ("list", "struct"):
-        return _lists(array, guide)
-    return _unlike(array, guide)
-
-
-def _lists(array: pa.Array, guide: Type) -> Typed | None:
-    """Plain arrays all at once, the other rows as JSON."""
-    lists = plain_lists(array)
-    elements = lists.elements
-    found: Typed | None = None
-    if not len(elements):
-        found = elements, NULL
-    elif lists.quoted and guide.element.kind in TEXTS:
-        found = elements, STRING
-    elif guide.element.kind in (*INTS, "double", *(("date", "timestamp") if lists.quoted else ())):
-        found = _plain(elements, guide.element)
-    valid = array.is_valid().to_numpy(zero_copy_only=False)
-    others = valid & ~lists.plain
-    if found is None or found[0] is None or 4 * others.sum() > len(array):
-        return _unlike(array, guide)
-    t = list_of(found[1])
-    values = lists.of(found[0], valid)
-    if not others.any():
-        return values, t
-    slow = _unlike(array.filter(pa.array(others)), guide)
-    if slow is None or slow[0] is None:
-        return None
-    whole = join(t, slow[1])
-    first, second = widen(values, t, whole), widen(slow[0], slow[1], whole)
-    if first is None or second is None:
-        return _unlike(array, guide)
-    places = np.where(others, len(array) + np.cumsum(others) - 1, np.arange(len(array)))
-    return pc.take(pa.concat_arrays([first, second]), pa.array(places)), whole
-
-
-def _unlike(array: pa.Array, guide: Type) -> Typed | None:
-    """As `_nested`, for rows that differ in their form: each different text is read as JSON."""
+    """Each different text read as JSON, or as ClickHouse writes an array; None where one is neither."""
     coded = array.dictionary_encode()
     texts = coded.dictionary
     spelled = pc.if_else(

@@ -1,14 +1,12 @@
-"""Arrays cut all at once are those that the value-by-value way reads."""
+"""A column of arrays, read at once, is what the value-by-value way makes of it."""
 
 from __future__ import annotations
 
 import pyarrow as pa
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncd.parse import texts
-from syncd.parse.plainlists import plain_lists
 from syncd.types import Type, arrow, join
 
 KINDS = ["string", "timestamp", "date", "uint8", "int64", "uint64", "double", "bool", "decimal"]
@@ -47,8 +45,3 @@ def test_lists_are_those_read_one_by_one(sent: list[str | None], kind: str, behi
     assert join(guide, t).plain == wanted.plain
     assert found is not None
     assert found.cast(arrow(wanted)).equals(expected)
-
-
-@pytest.mark.parametrize("sent", ["['a','b']", "[1,-2.5]", "[]"])
-def test_what_is_plain_is_cut(sent: str) -> None:
-    assert plain_lists(pa.array([sent, None, sent])).plain.tolist() == [True, False, True]
