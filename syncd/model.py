@@ -5,7 +5,7 @@ All instants carry UTC, all sizes are bytes. A value that is pickled or printed 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -295,6 +295,17 @@ class TellsFailures(Protocol):
         """The failed runs of a job that the vendor still lists; none for a job it has forgotten. One request.
 
         May be repeated; raises what the methods of Source raise.
+        """
+
+
+@runtime_checkable
+class Resumes(Protocol):
+    """Optional: a source whose walk over a long list can go on where an earlier one was cut."""
+
+    def go_on_at(self, position: str, note: Callable[[str], None]) -> None:
+        """The next call of `runs` goes on at this position ("" for none), if no run can be lost by that.
+
+        `note` is told positions meanwhile: every run before one has been passed on. They are opaque to everyone else.
         """
 
 

@@ -26,6 +26,7 @@ from syncd.model import (
     Job,
     MustAsk,
     Part,
+    Resumes,
     Run,
     Scope,
     Source,
@@ -140,6 +141,11 @@ class Patient:
         """A source that can't tell tells none."""
         inner = self.inner
         return self.patience(lambda: inner.failures(job)) if isinstance(inner, TellsFailures) else ()
+
+    def go_on_at(self, position: str, note: Callable[[str], None]) -> None:
+        """A source that can't go on begins again."""
+        if isinstance(self.inner, Resumes):
+            self.inner.go_on_at(position, note)
 
     def calls(self, run: Run) -> int:
         """Of a source that can't tell, nothing is known: 0."""

@@ -20,7 +20,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -41,6 +41,7 @@ from syncd.state import EXPIRED, FOUND, SET_ASIDE, STAGING, Noted, State, run_of
 
 LANES = 16  # runs on their way at once: most of the time they wait, and those that are ready together share a commit
 FETCHES = 3  # times that a part with damaged bytes is fetched before its run is set aside
+GO_ON_WITHIN = timedelta(hours=12)  # of a walk that was cut; an older one is begun again
 ASKED_IN_VAIN = 3  # runs found gone in a row, youngest first, before older ones are believed gone unasked
 
 T = TypeVar("T")
@@ -224,14 +225,27 @@ def open_runs(mirror: Mirror, *, sweep: bool) -> list[Run]:
     state.forget(name, [row["run"] for row in state.runs(name) if row["run"] in loaded])  # a stop kept us from it
     in_flight = {row["run"]: run_of(row) for row in state.runs(name) if row["state"] in (FOUND, STAGING)}
     closed = loaded | state.closed(name, mirror.clock())
-    found = list(mirror.source.runs(closed, sweep=sweep))  # half a walk is no listing
+    found: list[Run] = []
+    noted = 0
+
+    def note(position: str = "") -> None:
+        nonlocal noted
+        new, noted = found[noted:], len(found)
+        state.found(new, mirror.clock(), (name, position) if position else None)
+        for run in new:
+            if run.id not in in_flight:
+                log.info("run_found", run=run.name, scope=run.scope, period_start=run.start, period_end=run.end)
+
+    mirror.source.go_on_at(state.position(name, mirror.clock() - GO_ON_WITHIN), note)
+    for run in mirror.source.runs(closed, sweep=sweep):  # half a walk is no listing, but it need not be walked again
+        found.append(run)
     if sweep:  # the state may have been lost, and with it what the vendor has no more
         found += landed_unknown(mirror, Also(closed, {*in_flight, *(run.id for run in found)}))
-    state.found(found, mirror.clock())
-    for run in found:
-        if in_flight.pop(run.id, None) is None:
-            log.info("run_found", run=run.name, scope=run.scope, period_start=run.start, period_end=run.end)
-    return [*found, *still_worth_it(mirror, in_flight.values(), {run.scope for run in found})]
+    note()
+    state.walk_ended(name)
+    here = {run.id for run in found}
+    left = [run for id, run in in_flight.items() if id not in here]
+    return [*found, *still_worth_it(mirror, left, {run.scope for run in found})]
 
 
 def landed_unknown(mirror: Mirror, known: Container[str]) -> Iterator[Run]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from syncd.errors import TryAgain
-from syncd.sources.contentsquare.paging import Paging, Walk
+from syncd.sources.contentsquare.paging import Paging, Position, Walk
 
 
 class List:
@@ -144,3 +144,83 @@ def test_a_walk_holds_a_page_and_not_the_list() -> None:
     for _ in range(150):
         next(walk)
     assert len(vendor.asked) == 2
+
+
+ROWS = 5_000  # on 50 pages
+
+
+def cut(vendor: List, after: int) -> tuple[set[int], Position | None]:
+    """What a walk had passed on that was killed after so many requests, up to where it had noted how far it was."""
+    passed: set[int] = set()
+    noted: list[tuple[Position, set[int]]] = []
+    walk = Walk(vendor, lambda row: row, Paging(), note=lambda at: noted.append((at, set(passed))))
+    vendor.asked.clear()
+    for row in walk:
+        if len(vendor.asked) > after:
+            break
+        passed.add(row)
+    return (noted[-1][1], noted[-1][0]) if noted else (set(), None)
+
+
+def gone_on(vendor: List, position: Position | None, paging: Paging | None = None) -> set[int]:
+    vendor.asked.clear()
+    return set(Walk(vendor, lambda row: row, paging or Paging(), resume=position))
+
+
+@pytest.mark.parametrize("base", [0, 1])
+@pytest.mark.parametrize("after", [5, 15, 25, 49, 52])
+@pytest.mark.parametrize("came", [0, 1, 99, 100, 250])
+def test_a_walk_that_was_cut_goes_on_where_it_was(base: int, after: int, came: int) -> None:
+    vendor = List(ROWS, base)
+    before, position = cut(vendor, after)
+    vendor.rows[:0] = range(-came, 0)
+    paging = Paging()
+    assert before | gone_on(vendor, position, paging) == set(range(-came, ROWS))
+    assert paging.held_still and paging.base == base
+    if position:
+        assert len(vendor.asked) <= (ROWS - position.rows) // 100 + came // 100 + 7
+        assert len(before) == position.rows >= 100 * (min(after, 50) - 12)
+
+
+def test_rows_that_come_during_the_walk_are_told_from_those_that_came_behind_its_back() -> None:
+    def insert(vendor: List, asked: int) -> None:
+        if asked in (6, 14):
+            vendor.rows[:0] = [-asked]
+
+    vendor = List(ROWS, before=insert)
+    before, position = cut(vendor, 25)
+    assert position and position.rows == len(before) == 18 * 100 - 2
+    vendor.before = lambda this, asked: None
+    vendor.rows[:0] = [-50]
+    assert before | gone_on(vendor, position) == {-50, -14, -6, *range(ROWS)}
+    assert len(vendor.asked) < 40
+
+
+@pytest.mark.parametrize("at", [1, 50, 999, 1500, 1799])
+@pytest.mark.parametrize("what", ["came", "went", "first went"])
+def test_where_something_moved_in_between_the_walk_begins_again(at: int, what: str) -> None:
+    vendor = List(ROWS)
+    _, position = cut(vendor, 25)
+    assert position and position.rows > at
+    if what == "came":
+        vendor.rows[at:at] = [-7]
+    else:
+        del vendor.rows[0 if what == "first went" else at]
+    assert gone_on(vendor, position) == set(vendor.rows)
+    assert len(vendor.asked) >= 50
+
+
+def test_what_moved_behind_the_position_is_found_as_ever() -> None:
+    vendor = List(ROWS)
+    before, position = cut(vendor, 25)
+    vendor.rows[3000:3000] = [-7]
+    assert before | gone_on(vendor, position) == set(vendor.rows)
+    assert len(vendor.asked) < 40
+
+
+def test_a_list_that_shrank_or_is_another_is_walked_from_the_start() -> None:
+    vendor = List(ROWS)
+    _, position = cut(vendor, 45)
+    for rows in ([], [1, 2], list(range(9000, 9900))):
+        vendor.rows = rows
+        assert gone_on(vendor, position) == set(rows)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from syncd.model import Failure, Job, Run
 from syncd.sandbox.contentsquare import Sandbox
 from syncd.sources.contentsquare import Contentsquare
 from syncd.sources.contentsquare.api import Field, NewExport
-from syncd.state import open_state, read_state
+from syncd.state import open_state
 from tests.home import Home
 from tests.sandbox_fixture import running
 
@@ -442,18 +440,4 @@ def test_what_failed_is_remembered_when_the_vendor_forgets_it_and_when_a_job_goe
     state.record_failures("s", "j", [two], day(5))
     state.record_listed("s", ["k"])
     assert state.jobs() == {("s", "j"): (False, day(5), (one, two)), ("s", "k"): (True, None, ())}
-    state.close()
-
-
-def test_the_state_of_an_earlier_syncd_is_read_and_then_brought_up_to_date(tmp_path: Path) -> None:
-    path = tmp_path / "state.sqlite"
-    open_state(path).close()
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript("DROP TABLE jobs; UPDATE alembic_version SET version_num = '0001'")
-    looking = read_state(path)
-    assert looking is not None and looking.jobs() == {}
-    looking.close()
-    state = open_state(path)
-    state.record_listed("s", ["j"])
-    assert list(state.jobs()) == [("s", "j")]
     state.close()

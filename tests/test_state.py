@@ -11,18 +11,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
 
 from syncd.errors import TryAgain
-from syncd.state import open_state, read_state
+from syncd.model import Run
+from syncd.state import State, open_state, read_state
 from tests.home import Home
 from tests.plain_vendor import Export, Vendor, lines, serving
+
+NOW = datetime(2026, 1, 5, tzinfo=UTC)
 
 
 def used(path: Path) -> bytes:
     """A state with something in it."""
     state = open_state(path)
     for number in range(300):
-        state.pass_ended(f"source{number}", datetime(2026, 1, 5, tzinfo=UTC))
+        state.pass_ended(f"source{number}", NOW)
     state.close()
     return path.read_bytes()
 
@@ -106,3 +112,32 @@ def test_a_disk_without_a_byte_left_is_waited_out(tmp_path: Path, small_disk: Pa
             filler.unlink()
             home.once()
         assert home.query("SELECT count(*) FROM acme.sessions") == [(30,)]
+
+
+def shaped_by(path: Path, revision: str) -> None:
+    """A state as the syncd of that revision left it, with one run in it."""
+    engine = sa.create_engine(f"sqlite:///{path}")
+    config = Config()
+    config.set_main_option("script_location", "migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    state = State(engine)
+    state.found([Run("s", "7-1", "views", "jsonl", NOW, NOW, "7", NOW)], NOW)
+    state.close()
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004"])
+def test_the_state_of_an_earlier_syncd_is_read_and_then_brought_up_to_date(tmp_path: Path, revision: str) -> None:
+    path = tmp_path / "state.sqlite"
+    shaped_by(path, revision)
+    looking = read_state(path)
+    assert looking is not None and looking.jobs() == {} and [row["run"] for row in looking.runs()] == ["7-1"]
+    looking.close()
+    state = open_state(path)
+    state.record_listed("s", ["j"])
+    state.found([], NOW, ("s", "page 10"))
+    assert (list(state.jobs()), state.position("s", NOW)) == ([("s", "j")], "page 10")
+    assert [row["run"] for row in state.runs()] == ["7-1"]
+    state.close()
+    assert not list(tmp_path.glob("*.corrupt-*")), "it was put aside"

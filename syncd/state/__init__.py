@@ -35,6 +35,7 @@ from syncd.state.tables import (
     SET_ASIDE,
     STAGING,
     WAITING,
+    WALKS,
     dumped,
     failures_of,
     loaded,
@@ -89,9 +90,15 @@ class State:
         self._engine = engine
         self.requests = Requests(self._reading, self._writing, receipts)
 
-    def found(self, runs: Iterable[Run], now: datetime) -> None:
-        """Note runs on offer; what is noted already keeps its state, and learns of new links and dates."""
+    def found(self, runs: Iterable[Run], now: datetime, walked: tuple[str, str] | None = None) -> None:
+        """Note runs on offer; what is noted already keeps its state, and learns of new links and dates.
+
+        `walked`: with them a source, and how far the walk over its runs has come.
+        """
         with self._writing() as connection:
+            if walked:
+                row = dict(source=walked[0], position=walked[1], noted_at=now)
+                connection.execute(insert(WALKS).values(row).on_conflict_do_update(index_elements=["source"], set_=row))
             for run in runs:
                 fresh = dict(state=FOUND, found_at=now, attempts=0, parts=0, rows=0, rejected=0, bytes=0)
                 row = row_of(run) | fresh | dict(accept_rejected=False, error="", hint="")
@@ -178,6 +185,17 @@ class State:
             connection.execute(
                 insert(PASSES).values(source=source, **row).on_conflict_do_update(index_elements=["source"], set_=row)
             )
+
+    def position(self, source: str, since: datetime) -> str:
+        """How far a walk over the runs of a source had come that has not ended; "" for none noted since then."""
+        chosen = sa.select(WALKS.c.position).where(WALKS.c.source == source, WALKS.c.noted_at >= since)
+        with self._reading() as connection:
+            return connection.scalar(chosen) or ""
+
+    def walk_ended(self, source: str) -> None:
+        """Forget how far it had come."""
+        with self._writing() as connection:
+            connection.execute(sa.delete(WALKS).where(WALKS.c.source == source))
 
     def passes(self) -> dict[str, dict[str, Any]]:
         """The last pass over each source."""

@@ -75,6 +75,13 @@ JOBS = sa.Table(
     sa.Column("asked_at", Instant),
     sa.Column("failures", sa.JSON),
 )
+WALKS = sa.Table(
+    "walks",
+    tables,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("position", sa.Text),
+    sa.Column("noted_at", Instant),
+)
 PASSES = sa.Table(
     "passes",
     tables,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -26,10 +26,12 @@ from syncd.sources.contentsquare.api import Api, Refused
 from syncd.sources.contentsquare.dictionary import declared
 from syncd.sources.contentsquare.login import Login
 from syncd.sources.contentsquare.news import News, Walked, signs
+from syncd.sources.contentsquare.position import digest_of, position_of, spelled
 from syncd.sources.contentsquare.reading import format_of, parts_of, ref_of, run_of, scope_of
 
 TOKEN_URL = "https://api.contentsquare.com/v1/oauth/token"  # noqa: S105  # an address
 TIMEOUT = httpx.Timeout(30.0, connect=10.0, pool=None)  # a slot is waited for, never a connection
+NEITHER: tuple[str, Callable[[str], None]] = ("", lambda position: None)  # a walk to go on with, who notes this one
 SAME_PASS_S = 60.0  # a job list of this age serves the walk of the same pass
 
 
@@ -70,6 +72,7 @@ class Contentsquare:
         self._opening = threading.Lock()
         self._news = News()
         self._listed: tuple[float, list[Export]] | None = None
+        self._cut: tuple[str, Callable[[str], None]] = NEITHER
 
     def __reduce__(self) -> tuple[object, ...]:
         return remade, (self._made_of,)
@@ -128,8 +131,15 @@ class Contentsquare:
             self._news.walked(walk if paging.held_still else None)
             yield from ()
 
+        (position, note), self._cut = self._cut, NEITHER
+        asked = digest_of(self._made_of)
+        rows = self.api.successful_runs(position_of(position, asked), lambda now: note(spelled(now, asked)))
         # map, filter and chain outlive an error of the walk below them, as a generator would not
-        return chain(filter(is_new, map(read, filter(self._is_wanted, self.api.successful_runs()))), the_end())
+        return chain(filter(is_new, map(read, filter(self._is_wanted, rows))), the_end())
+
+    def go_on_at(self, position: str, note: Callable[[str], None]) -> None:
+        """As promised by Resumes."""
+        self._cut = position, note
 
     def parts(self, run: Run) -> list[Part]:
         job, run_id, files = ref_of(run)

@@ -31,7 +31,7 @@ from syncd.sources.contentsquare.answers import (
     name_of,
 )
 from syncd.sources.contentsquare.login import Login, Token, address_of, said_by
-from syncd.sources.contentsquare.paging import DEFAULT_PAGE, LIMIT, Paging, Walk
+from syncd.sources.contentsquare.paging import DEFAULT_PAGE, LIMIT, Paging, Position, Walk
 
 T = TypeVar("T")
 FINISHED = "exports/successful-runs"
@@ -128,9 +128,12 @@ class Api:
                 seen.add(job.id)
                 yield job
 
-    def successful_runs(self) -> Walk[FinishedRun]:
-        """Every finished run, each at least once; goes on after a TryAgain."""
-        return self._walk(FINISHED, FinishedRun.read, lambda run: (run.job, run.id))
+    def successful_runs(
+        self, resume: Position | None = None, note: Callable[[Position], None] = lambda position: None
+    ) -> Walk[FinishedRun]:
+        """Every finished run, each at least once; goes on after a TryAgain. `resume`, `note`: see Walk."""
+        fetch = partial(self._rows, FINISHED, FinishedRun.read)
+        return Walk(fetch, lambda run: (run.job, run.id), self._paging[FINISHED], resume=resume, note=note)
 
     def export(self, job: str) -> Export:
         """One job."""
