@@ -34,7 +34,8 @@ from syncd.destinations.lake.tables import OPEN
 from syncd.model import Batch, Column, Landed, Run, Scope, Staged
 from syncd.types import Type
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
+YEARS = 5  # until a week ago
+START = datetime.combine(datetime.now(UTC) - timedelta(days=365 * YEARS + 7), datetime.min.time(), UTC)
 COLUMNS = (
     Column("session_id", Type.parse("uint64"), "session_id", "declared"),
     Column("session_time", Type.parse("timestamp"), "session_time", "declared"),
@@ -137,16 +138,16 @@ def packing(lake: Lake) -> Iterator[Spent]:
 
 
 def lay_down(lake: Lake, clock: Clock, runs: int, jobs: int, scopes: int, until: datetime) -> None:
-    """The ledger and the packed files of all the years before, as the lake leaves them."""
+    """The ledger and the packed files of all the years before, as the lake leaves them: no period is missing."""
     each = runs // jobs
-    hours = int((until - START).total_seconds() // 3600)
+    hours = int((until - START).total_seconds() // 3600) // each  # that one period lasts
     template = next((lake.home / "lake" / "acme").rglob("~*.parquet"))
-    begin = "TIMESTAMP '2026-01-01' + INTERVAL 1 HOUR * (n * $hours // $each)"
+    begin = f"TIMESTAMP '{until:%Y-%m-%d}' - INTERVAL {hours} HOUR * ({each} - n)"
     with lake._publication() as catalogue:
         catalogue.execute(
             f"CREATE TEMP TABLE years AS SELECT 'acme' AS source, j || '-' || (j * 1000000 - n - 1) AS run, "
             f"j::VARCHAR AS job, 'scope_' || (j % {scopes}) AS scope, 'jsonl' AS format, {begin} AS period_start "
-            f"FROM range({jobs}) a(j), range({each}) b(n)".replace("$hours", str(hours)).replace("$each", str(each))
+            f"FROM range({jobs}) a(j), range({each}) b(n)"
         )
         number = next_number(lake.home)
         add_segment(
@@ -154,7 +155,7 @@ def lay_down(lake: Lake, clock: Clock, runs: int, jobs: int, scopes: int, until:
             lake.home,
             "runs",
             number,
-            "SELECT *, period_start + INTERVAL 1 HOUR AS period_end, period_end AS completed_at, period_end AS "
+            f"SELECT *, period_start + INTERVAL {hours} HOUR AS period_end, period_end AS completed_at, period_end AS "
             f"loaded_at, 2 AS parts, {2 * ROWS} AS rows, 0 AS rejected, 200 AS bytes, 'loaded' AS status, "
             f"{number} AS number FROM years",
         )
@@ -217,7 +218,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("build/scale"))
     parser.add_argument("--runs", type=int, default=1_700_000)
-    parser.add_argument("--years", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=200)
     parser.add_argument("--scopes", type=int, default=5)
     parser.add_argument("--hours", type=int, default=30, help="lived through on top of the years")
@@ -225,7 +225,7 @@ def main() -> None:
     given = parser.parse_args()
     home = given.folder.absolute()
     shutil.rmtree(home, ignore_errors=True)
-    until = START + timedelta(days=365 * given.years)
+    until = START + timedelta(days=365 * YEARS)
     clock = Clock(until)
     lake = Lake(home, clock=clock)
     lake.start()
@@ -257,7 +257,8 @@ def main() -> None:
     told("commits of one run", one_by_one)
     clock.now += timedelta(days=4)
     told("days packed", list(packing(lake)))
-    timed("the whole ledger, as status and the page read it", lake.runs)
+    timed("what status and the page read of the ledger", lambda: lake.history(clock.now - timedelta(days=7), (), 25, 5))
+    timed("the same when nothing has changed", lambda: lake.history(clock.now - timedelta(days=7), (), 25, 5))
     ((files,),) = lake._read(f"SELECT count(*) FROM {OPEN}.files WHERE live")
     ((ever,),) = lake._read("SELECT count(*) FROM _syncd.files")
     ((runs,),) = lake._read("SELECT count(*) FROM _syncd.runs")

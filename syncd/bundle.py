@@ -84,7 +84,7 @@ def pieces_of(settings: Settings, refused: str, now: datetime, log: Path | None)
         "check.txt": lambda: "".join(checked(settings)),
         "status.json": lambda: json_of(free(standing(settings).found)),
         "gaps.json": lambda: json_of(free([asdict(gap) for gap in ledger.gaps(ledger.look(settings), now)])),
-        "runs.json": lambda: json_of(free(youngest(ledger.look(settings).runs))),
+        "runs.json": lambda: json_of(free(ledger.look(settings, RUNS).youngest(RUNS))),
         "state.sql": lambda: "\n".join(state(settings.state_path)),
         "catalogue.json": lambda: json_of(catalogue(settings.data_dir / "warehouse.duckdb")),
         "data_dir.json": lambda: json_of(folders(settings.data_dir)),
@@ -150,10 +150,6 @@ def checked(settings: Settings) -> Iterator[str]:
     for one in problems(settings):
         yield f"{one.level}: {free_text(one.text)}\n  → {one.hint}\n"
     yield "checked\n"
-
-
-def youngest(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return sorted(runs, key=lambda run: run["loaded_at"] or run["completed_at"], reverse=True)[:RUNS]
 
 
 def state(path: Path) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -65,14 +65,16 @@ def problems(settings: Settings) -> Iterator[Problem]:
         firm(usable(settings.data_dir), usable(settings.state_path.parent, "state_dir"))
         free = shutil.disk_usage(settings.data_dir).free
         seen = look(settings)
-        pace = volume(seen.runs, seen.stored, settings.landing, free, datetime.now(UTC))
+        pace = volume(seen.history.lately, settings.landing, free, datetime.now(UTC))
         if pace.days_left is not None and pace.days_left < SOON_FULL:
             yield Problem(
                 "warning", f"{settings.data_dir}: {pace.days_left:.0f} days left at last week's pace", MORE_ROOM
             )
         if free < LITTLE:
             yield Problem("warning", f"{settings.data_dir}: only {free >> 20} MB free", MORE_ROOM)
-        yield from shadowed(seen.runs)
+        yield from shadowed(
+            [*((one.source, one.scope, one.job) for one in seen.history.stretches), *map(delivery_of, seen.runs)]
+        )
     except SyncdError as error:
         yield Problem("error", str(error), error.hint, error.exit_code)
     for name, section in settings.sources.items():
@@ -80,12 +82,15 @@ def problems(settings: Settings) -> Iterator[Problem]:
         yield from source_problems(name, source, getattr(section, "jobs", None))
 
 
-def shadowed(runs: Iterable[Mapping[str, Any]]) -> Iterator[Problem]:
+def delivery_of(run: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Source, scope and job."""
+    return run["source"], run["scope"], run["job"]
+
+
+def shadowed(deliveries: Collection[tuple[str, str, str]]) -> Iterator[Problem]:
     """A warning for each derived view that is not made: the vendor has a scope of its name."""
-    scopes = {(run["source"], run["scope"].lower()) for run in runs}
-    derived = {
-        (run["source"], view) for run in runs for view in (f"{run['scope']}_latest", f"{run['scope']}@{run['job']}")
-    }
+    scopes = {(source, scope.lower()) for source, scope, _ in deliveries}
+    derived = {(source, view) for source, scope, job in deliveries for view in (f"{scope}_latest", f"{scope}@{job}")}
     for source, view in sorted(derived):
         if (source, view.lower()) in scopes:
             text = f'{source}."{view}" is the vendor\'s scope of that name; the derived view is not made'
@@ -122,7 +127,7 @@ def foresee(settings: Settings) -> dict[str, Any]:
                 row = scopes.setdefault((name, todo.run.scope), Cost())
                 row.add(todo.run, source.parts(todo.run), source.calls(todo.run))
         if isinstance(source, MustAsk):
-            known = {run["run"] for run in seen.runs if run["source"] == name}
+            known = lake.loaded(name) | {run["run"] for run in seen.runs if run["source"] == name}
             for request in source.due(now):
                 scopes.setdefault((name, request.scope), Cost()).runs += request.id not in known
     needed = 2 * sum(cost.bytes for cost in scopes.values())  # the bytes as they came, and about as much Parquet

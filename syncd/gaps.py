@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
-from syncd.model import NEVER, Failure, Job
+from syncd.model import NEVER, Failure, Job, Stretch
 
 SEAM = timedelta(seconds=1)  # a period may end at 23:59:59.999 and the next begin at 00:00:00
 GRACE = timedelta(hours=6)  # what a vendor may take for a period until its run is due
@@ -26,10 +26,13 @@ GONE = "GONE"  # our word for the state of a job that is not listed any more
 MISSING, LATE, FAILED, EXPIRED, SET_ASIDE, COVERED = "missing", "late", "failed", "expired", "set_aside", "covered"
 
 Key = tuple[str, str]  # a source and the id of one of its jobs
+Period = tuple[str, str, datetime, datetime]  # a source, one of its scopes, start and end
+Names = Callable[[Sequence[Period]], Sequence[tuple[int, Sequence[str]]]]  # of each: how many runs, the first of them
+NAMED = 3  # runs that a gap's detail names
 
 
 class Listed(NamedTuple):
-    """A run as the calendar needs it."""
+    """A run as the calendar needs it; or the runs of many periods side by side, all of one length."""
 
     start: datetime
     end: datetime
@@ -40,6 +43,12 @@ class Listed(NamedTuple):
     completed_at: datetime
     is_lost: bool  # we saw it alive, and the vendor deleted it before it was home
     error: str
+    periods: int = 1
+
+    @property
+    def length(self) -> timedelta:
+        """Of one period."""
+        return (whole(self.end) - self.start) / self.periods
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,30 +106,35 @@ class Brought(Stretches):
 
 
 def calendar(
-    jobs: Iterable[Job], runs: Iterable[Mapping[str, Any]], failures: Mapping[Key, Sequence[Failure]], now: datetime
+    jobs: Iterable[Job],
+    runs: Iterable[Mapping[str, Any] | Stretch],
+    failures: Mapping[Key, Sequence[Failure]],
+    now: datetime,
+    names: Names | None = None,
 ) -> list[Gap]:
     """Every expected period that no run of its job has, by source, job and time.
 
-    `runs`: rows of the ledger or of the catalogue; a job without runs expects nothing yet. What is due later than
-    `now` is not expected.
+    `runs`: rows of the ledger, and what the catalogue has; a job without runs expects nothing yet. What is due later
+    than `now` is not expected. `names`: tells which loaded runs share a period, where stretches hide them.
     """
     known = {(job.source, job.id): job for job in jobs}
     by_job, brought = _sorted_out(runs)
-    found: list[Gap] = []
+    found: list[tuple[Gap, Brought]] = []
     for key, mine in sorted(by_job.items()):
         job, scope = known.get(key, Job(*key, state=GONE)), mine[-1].scope
         holes = sorted(_holes(job, mine, now), key=lambda hole: (hole.start, hole.end))
         failed = explained([hole for hole in holes if hole.run is None], mine, failures.get(key, ()))
         for hole in holes:
             gap = _gap(job, scope, hole, failed.get(hole.start), is_last=hole.start >= mine[-1].start)
-            found.append(_beside(gap, brought[key[0], scope]))
-    return found
+            found.append((gap, brought[key[0], scope]))
+    return _beside(found, names)
 
 
-def jobs_complete_up_to(runs: Iterable[Mapping[str, Any]]) -> dict[Key, datetime | None]:
+def jobs_complete_up_to(runs: Iterable[Mapping[str, Any] | Stretch]) -> dict[Key, datetime | None]:
     """How far each job is complete: from its first period (of those that were alive when we came) to the first that
     neither it nor another job of its scope has brought; None: not even that."""
-    by_job, brought = _sorted_out(run for run in runs if run["state"] != EXPIRED or is_lost(run))
+    alive = (run for run in runs if isinstance(run, Stretch) or run["state"] != EXPIRED or is_lost(run))
+    by_job, brought = _sorted_out(alive)
     found: dict[Key, datetime | None] = {}
     for key, mine in by_job.items():
         reached = brought[key[0], mine[-1].scope].reach(mine[0].start)
@@ -128,7 +142,7 @@ def jobs_complete_up_to(runs: Iterable[Mapping[str, Any]]) -> dict[Key, datetime
     return found
 
 
-def _sorted_out(runs: Iterable[Mapping[str, Any]]) -> tuple[dict[Key, list[Listed]], dict[Key, Brought]]:
+def _sorted_out(runs: Iterable[Mapping[str, Any] | Stretch]) -> tuple[dict[Key, list[Listed]], dict[Key, Brought]]:
     """The runs of each job by start, and what is loaded of each scope; runs without a period are left out."""
     by_job: dict[Key, list[Listed]] = defaultdict(list)
     by_scope: dict[Key, list[Listed]] = defaultdict(list)
@@ -148,7 +162,7 @@ class Hole(NamedTuple):
 
 def _holes(job: Job, runs: Sequence[Listed], now: datetime) -> Iterator[Hole]:
     """Expected periods that no run of the job has. `runs`: its own, by start."""
-    length = length_of(job.frequency, {(run.start, run.end) for run in runs})
+    length = length_of(job.frequency, runs)
     if length is None:
         return
     last = now - length - GRACE
@@ -170,19 +184,21 @@ def _steps(start: datetime, end: datetime, length: timedelta, last: datetime) ->
         start += length
 
 
-def length_of(frequency: str, periods: Iterable[tuple[datetime, datetime]]) -> timedelta | None:
+def length_of(frequency: str, runs: Iterable[Listed]) -> timedelta | None:
     """How long the periods of a job are: what its runs clearly say, else its frequency; None: it has no rhythm.
 
     Clear is: at least three periods, nine in ten of one length, and none of these overlap.
     """
     if frequency.lower() == "once":
         return None
-    ordered = sorted((start, whole(end)) for start, end in periods)
-    counted = Counter(end - start for start, end in ordered).most_common(1)
-    common, count = counted[0] if counted else (timedelta(0), 0)
-    starts = [start for start, end in ordered if end - start == common]
-    overlap = any(later - start < common for start, later in pairwise(starts))
-    is_clear = count >= 3 and 10 * count >= 9 * len(ordered) and not overlap
+    ordered = sorted({(run.start, whole(run.end), run.length, run.periods) for run in runs})
+    counts: Counter[timedelta] = Counter()
+    for *_, length, periods in ordered:
+        counts[length] += periods
+    common, count = counts.most_common(1)[0] if counts else (timedelta(0), 0)
+    alike = [(start, end) for start, end, length, _ in ordered if length == common]
+    overlap = any(later < end for (_, end), (later, _) in pairwise(alike))
+    is_clear = count >= 3 and 10 * count >= 9 * counts.total() and not overlap
     return common if is_clear else LENGTHS.get(frequency.lower())
 
 
@@ -233,24 +249,23 @@ def is_lost(run: Mapping[str, Any]) -> bool:
     return run.get("state") == EXPIRED and (run["expires_at"] is None or run["found_at"] < run["expires_at"])
 
 
-def read(row: Mapping[str, Any]) -> Listed:
-    """A row of the ledger, or of the catalogue or the state, which name the state otherwise and may leave out zones."""
+def read(row: Mapping[str, Any] | Stretch) -> Listed:
+    """A row of the ledger, or of the state; or what the catalogue has."""
+    if isinstance(row, Stretch):
+        state, job = "loaded" if row.is_shown else "superseded", (row.source, row.job)
+        return Listed(row.start, row.end, "", job, row.scope, state, row.completed_at, False, "", row.periods)
     error = f"{row['error']}; {row['hint']}" if row.get("error") else ""
     return Listed(
-        start=_utc(row["period_start"]),
-        end=_utc(row["period_end"]),
+        start=row["period_start"],
+        end=row["period_end"],
         run=row["run"],
         job=(row["source"], row["job"]),
         scope=row["scope"],
-        state=row.get("state") or row["status"],
-        completed_at=_utc(row["completed_at"] or NEVER),
+        state=row["state"],
+        completed_at=row["completed_at"] or NEVER,
         is_lost=is_lost(row),
         error=error,
     )
-
-
-def _utc(instant: datetime) -> datetime:
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
 def _is_given_up(run: Listed) -> bool:
@@ -278,14 +293,22 @@ def _gap(job: Job, scope: str, hole: Hole, failure: Failure | None, *, is_last: 
     return Gap(job.source, job.id, scope, job.frequency, start, end, state, detail, needs_you)
 
 
-def _beside(gap: Gap, brought: Brought) -> Gap:
-    """The same gap, or a covered one, in the light of what other jobs have brought."""
-    period = gap.period_start, gap.period_end
-    names = [run.run for run in brought.overlapping(*period)]
-    told = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    if brought.cover(*period):
-        return replace(gap, state=COVERED, detail=f"{gap.state}, but covered by {told}", needs_you=False)
-    return replace(gap, detail=f"{gap.detail}; partly covered by {told}") if names else gap
+def _beside(found: Sequence[tuple[Gap, Brought]], names: Names | None) -> list[Gap]:
+    """The same gaps, some of them covered, in the light of what other jobs have brought."""
+    beside = [brought.overlapping(gap.period_start, gap.period_end) for gap, brought in found]
+    hidden = [at for at, runs in enumerate(beside) if any(not run.run for run in runs)] if names else []
+    periods = [(gap.source, gap.scope, gap.period_start, gap.period_end) for gap, _ in (found[at] for at in hidden)]
+    looked_up = dict(zip(hidden, names(periods), strict=True)) if names and hidden else {}
+    told = []
+    for at, (gap, brought) in enumerate(found):
+        count, first = looked_up.get(at) or (len(beside[at]), [run.run for run in beside[at]][:NAMED])
+        by = ", ".join(first) + (f" and {count - NAMED} more" if count > NAMED else "")
+        if brought.cover(gap.period_start, gap.period_end):
+            detail = f"{gap.state}, but covered by {by}"
+            told.append(replace(gap, state=COVERED, detail=detail, needs_you=False))
+        else:
+            told.append(replace(gap, detail=f"{gap.detail}; partly covered by {by}") if count else gap)
+    return told
 
 
 def zulu(instant: datetime) -> str:

@@ -29,10 +29,9 @@ def ask_why(source: Source, destination: Destination, state: State, jobs: Iterab
     """Note the failed runs of jobs that have a gap nobody has explained: one request a job."""
     if not isinstance(source, TellsFailures):
         return
-    loaded = [row for row in destination.runs() if row["source"] == source.name]
-    known = {run["run"] for run in loaded}
-    in_flight = [row for row in state.runs(source.name) if row["run"] not in known]
-    gaps = calendar(jobs, [*loaded, *in_flight], {}, now)
+    loaded = destination.loaded(source.name)
+    in_flight = [row for row in state.runs(source.name) if row["run"] not in loaded]
+    gaps = calendar(jobs, [*destination.stretches(source.name), *in_flight], {}, now)
     noted = state.jobs(source.name)
     try:
         for job in jobs_to_ask(gaps, {job: note.asked_at for (_, job), note in noted.items()}):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
+from heapq import merge
+from itertools import groupby
 from typing import Any
 
 from syncd.asking import is_overdue
 from syncd.destinations.lake import Lake
-from syncd.gaps import GONE, SEAM, Gap, Key, calendar, is_lost, jobs_complete_up_to
-from syncd.model import NEVER, Failure, Job
+from syncd.destinations.lake.history import History
+from syncd.gaps import GONE, NAMED, SEAM, Gap, Key, Names, calendar, is_lost, jobs_complete_up_to
+from syncd.model import NEVER, Failure, Job, Stretch
 from syncd.reserve import Room
 from syncd.rights import readable
 from syncd.settings import Settings
@@ -46,49 +50,93 @@ KEYS = (
 
 @dataclass(frozen=True)
 class Seen:
-    """What a look at data_dir shows; instants carry UTC."""
+    """What a look at data_dir shows, small however long the history; instants carry UTC."""
 
-    runs: list[dict[str, Any]]  # every run once, with KEYS
+    runs: list[dict[str, Any]]  # in flight: all that the catalogue has not, each once, with KEYS
     passes: dict[str, dict[str, Any]]  # the last pass over each source
     jobs: list[Job]  # those that the vendor lists no more in the state GONE
+    history: History = field(default_factory=History)  # what the catalogue's runs come to
+    names: Names | None = None  # which loaded runs share a period
     fuller: list[tuple[str, str]] = field(default_factory=list)  # superseded by fewer rows: source and run
     failures: Mapping[Key, Sequence[Failure]] = field(default_factory=dict)  # at the vendor, by source and job
-    stored: int = 0  # bytes of the Parquet files of the last week's runs
+
+    @property
+    def periods(self) -> list[Mapping[str, Any] | Stretch]:
+        """Of every run, in flight or not: what the calendar is made of."""
+        return [*self.history.stretches, *self.runs]
+
+    def youngest(self, most: int) -> list[dict[str, Any]]:
+        """The runs to which something happened last."""
+        return sorted((*map(from_catalogue, self.history.youngest), *self.runs), key=came_at, reverse=True)[:most]
 
 
-def look(settings: Settings) -> Seen:
-    """Read the catalogue and the state, without the lock."""
-    lake = Lake(readable(settings.data_dir), keep_superseded=settings.lake.keep_superseded)
-    return look_at(lake, read_state(settings.state_path), settings.sources)
+def look(settings: Settings, most: int = 0) -> Seen:
+    """Read the catalogue and the state, without the lock; `most`: loaded runs that are told one by one."""
+    return look_at(lake_of(settings), read_state(settings.state_path), settings.sources, most)
 
 
-def look_at(lake: Lake, state: State | None, configured: Container[str]) -> Seen:
+def look_at(lake: Lake, state: State | None, configured: Container[str], most: int = 0, rejecting: int = 0) -> Seen:
     """The same through a catalogue and a state that are at hand."""
-    lost, runs = lake.lost(), {}
-    for row in lake.runs():
-        key = (row["source"], row["run"])
-        runs[key] = _from_catalogue(row | {"lost": lost.get(key, 0)})
-    for row in state.runs() if state else ():
-        runs.setdefault((row["source"], row["run"]), _from_state(row))
-    for asked in state.requests.of() if state else ():
-        runs.setdefault((asked.request.source, asked.request.id), _from_request(asked))
-    ordered = sorted(runs.values(), key=lambda run: (run["source"], run["scope"], run["period_start"], run["run"]))
+    rows = in_flight(state)
+    history = lake.history(datetime.now(UTC) - WEEK, rows, most, rejecting)
     noted = state.jobs() if state else {}
     gone = {key for key, note in noted.items() if not note.is_listed or key[0] not in configured}
     jobs = [replace(job, state=GONE) if (job.source, job.id) in gone else job for job in lake.jobs()]
     failures = {key: note.failures for key, note in noted.items()}
-    stored = lake.stored(datetime.now(UTC) - WEEK)
-    return Seen(ordered, state.passes() if state else {}, jobs, lake.fuller(), failures, stored)
+    runs = sorted((row for key, row in rows.items() if key not in history.known), key=by_period)
+    names = partial(lake.covering, most=NAMED)
+    return Seen(runs, state.passes() if state else {}, jobs, history, names, lake.fuller(), failures)
+
+
+def every_run(settings: Settings, state: str | None, source: str | None) -> Iterator[dict[str, Any]]:
+    """The ledger by source, scope, period and run, of which little is held at a time; `state`, `source`: only those."""
+    lake, flying = lake_of(settings), in_flight(read_state(settings.state_path))
+    known = lake.known(flying)
+    chosen = [row for key, row in flying.items() if state in (None, row["state"]) and source in (None, row["source"])]
+    chosen = [row for row in chosen if (row["source"], row["run"]) not in known]
+    closed = lake.runs(source or "", state or "") if state in (None, "loaded", "superseded") else iter(())
+    both = merge(map(from_catalogue, closed), sorted(chosen, key=by_period), key=by_period)
+    return (next(same) for _, same in groupby(both, key=by_period))  # one that is committed meanwhile comes twice
+
+
+def states_of(settings: Settings, names: Iterable[str]) -> dict[str, str]:
+    """The state of each run that there is, by its name."""
+    keys = [(source, run) for source, _, run in (name.partition("/") for name in names)]
+    flying = {key: row["state"] for key, row in in_flight(read_state(settings.state_path)).items()}
+    return {"/".join(key): state for key, state in (flying | lake_of(settings).known(keys)).items()}
+
+
+def lake_of(settings: Settings) -> Lake:
+    """The lake, for looking only."""
+    return Lake(readable(settings.data_dir), keep_superseded=settings.lake.keep_superseded)
+
+
+def in_flight(state: State | None) -> dict[tuple[str, str], dict[str, Any]]:
+    """What the state keeps, and what was asked for, by source and run."""
+    rows = {(row["source"], row["run"]): _from_state(row) for row in (state.runs() if state else ())}
+    for asked in state.requests.of() if state else ():
+        rows.setdefault((asked.request.source, asked.request.id), _from_request(asked))
+    return rows
+
+
+def by_period(run: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The order of the ledger."""
+    return run["source"], run["scope"], run["period_start"], run["run"]
+
+
+def came_at(run: Mapping[str, Any]) -> tuple[datetime, datetime]:
+    """When something last happened to a run; of those that came together, the later period."""
+    return run["loaded_at"] or run["found_at"] or run["completed_at"], run["period_start"]
 
 
 def gaps(seen: Seen, now: datetime) -> list[Gap]:
     """The calendar, with the periods that other jobs have brought."""
-    return calendar(seen.jobs, seen.runs, seen.failures, now)
+    return calendar(seen.jobs, seen.periods, seen.failures, now, seen.names)
 
 
 def short_of_rows(seen: Seen) -> list[dict[str, Any]]:
     """Loaded runs of which rows are lost for good."""
-    return [run for run in seen.runs if run["lost"] and run["state"] == "loaded"]
+    return list(map(from_catalogue, seen.history.short))
 
 
 def overlaps(jobs: Iterable[Job]) -> list[str]:
@@ -114,25 +162,29 @@ def status(
     Periods that are not here say nothing of syncd, which works well while the vendor is late: `gaps` counts those of
     `missed` that need a person.
     """
-    runs, passes = seen.runs, seen.passes
-    reached = jobs_complete_up_to(runs)
+    passes, counts = seen.passes, Counter(seen.history.counts)
+    counts.update((run["source"], run["scope"], run["state"]) for run in seen.runs)
+    reached = jobs_complete_up_to(seen.periods)
     sources: dict[str, Any] = {}
-    for name in sorted({*names, *(run["source"] for run in runs)}):
-        mine = [run for run in runs if run["source"] == name]
+    for name in sorted({*names, *(source for source, *_ in counts)}):
+        mine = [run for run in seen.runs if run["source"] == name]
         last = passes.get(name)
         sources[name] = {
             "last_pass_at": last["ended_at"] if last else None,
             "error": (last["error"] or None) if last else None,
             "hint": (last["hint"] or None) if last else None,
             "slack_hours": slack_hours(mine, now),
-            "runs": dict(sorted(Counter(run["state"] for run in mine).items())),
+            "runs": by_state(counts, name),
             "overdue": [run["run"] for run in mine if awaits_too_long(run, now)],
             "lost": {run["run"]: run["lost"] for run in short_of_rows(seen) if run["source"] == name},
             "superseded_by_fewer_rows": [run for source, run in seen.fuller if source == name],
             "jobs": {job: {"complete_up_to": at} for (source, job), at in sorted(reached.items()) if source == name},
-            "scopes": {scope: freshness(mine, scope, now) for scope in sorted({run["scope"] for run in mine})},
+            "scopes": {
+                scope: freshness(seen, name, scope, now) | {"runs": by_state(counts, name, scope)}
+                for scope in sorted({scope for source, scope, _ in counts if source == name})
+            },
         }
-    wrong = any(run["state"] == SET_ASIDE or is_lost(run) for run in runs)
+    wrong = any(run["state"] == SET_ASIDE or is_lost(run) for run in seen.runs)
     wrong = wrong or disk.is_short or any(one["error"] or one["overdue"] for one in sources.values())
     room = {"free": disk.free, "reserve": disk.reserve, "downloads_paused": disk.is_short}
     needed = sum(gap.needs_you for gap in missed)
@@ -144,21 +196,37 @@ def awaits_too_long(run: Mapping[str, Any], now: datetime) -> bool:
     return run["state"] == WAITING and is_overdue(run["found_at"], now)
 
 
-def freshness(runs: Iterable[Mapping[str, Any]], scope: str, now: datetime) -> dict[str, Any]:
+def by_state(counts: Mapping[tuple[str, str, str], int], source: str, scope: str | None = None) -> dict[str, int]:
+    """How many runs a source, or one scope of it, has in each state."""
+    found: Counter[str] = Counter()
+    for (of, its, state), count in counts.items():
+        if of == source and scope in (None, its):
+            found[state] += count
+    return dict(sorted(found.items()))
+
+
+def freshness(seen: Seen, source: str, scope: str, now: datetime) -> dict[str, Any]:
     """How far a scope reaches: up to where no period is missing, and its newest period with its age in seconds."""
-    mine = [run for run in runs if run["scope"] == scope]
-    counts = {"runs": dict(sorted(Counter(run["state"] for run in mine).items()))}
-    periods = [(run["period_start"], run["period_end"]) for run in mine if run["loaded_at"]]
+    of = (source, scope)
+    periods = [(one.start, one.end) for one in seen.history.stretches if (one.source, one.scope) == of]
     if not periods:
-        return {"complete_up_to": None, "newest_period_end": None, "age": None} | counts
+        return {"complete_up_to": None, "newest_period_end": None, "age": None}
     newest = max(end for _, end in periods)
-    reached = {"complete_up_to": complete_up_to(periods), "newest_period_end": newest}
-    return reached | {"age": max(0.0, (now - newest).total_seconds())} | counts
+    mine = (run for run in seen.runs if (run["source"], run["scope"]) == of and run["period_end"] > run["period_start"])
+    begun = [run["period_start"] for run in mine if run["state"] != EXPIRED or is_lost(run)]
+    reached = {"complete_up_to": complete_up_to(periods, begun), "newest_period_end": newest}
+    return reached | {"age": max(0.0, (now - newest).total_seconds())}
 
 
-def complete_up_to(periods: Iterable[tuple[datetime, datetime]]) -> datetime:
-    """The end of the first stretch without a hole; instants have none between them."""
-    (_, reached), *rest = sorted(periods)
+def complete_up_to(periods: Iterable[tuple[datetime, datetime]], begun: Iterable[datetime] = ()) -> datetime:
+    """The end of the first stretch without a hole; instants have none between them.
+
+    `begun`: where periods begin that are listed, and not here. What is complete ends before the first of them.
+    """
+    (first, reached), *rest = sorted(periods)
+    earliest = min(begun, default=first)
+    if earliest + SEAM < first:
+        return earliest
     for start, end in rest:
         if start > reached + SEAM and end > start:
             break
@@ -168,11 +236,12 @@ def complete_up_to(periods: Iterable[tuple[datetime, datetime]]) -> datetime:
 
 def slack_hours(runs: Iterable[Mapping[str, Any]], now: datetime) -> float | None:
     """Hours until the next file that isn't home dies; None when all are home."""
-    open_runs = [run for run in runs if not run["loaded_at"] and run["state"] != EXPIRED and run["expires_at"]]
+    open_runs = [run for run in runs if run["state"] != EXPIRED and run["expires_at"]]
     return min((round((run["expires_at"] - now).total_seconds() / 3600, 2) for run in open_runs), default=None)
 
 
-def _from_catalogue(row: Mapping[str, Any]) -> dict[str, Any]:
+def from_catalogue(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of `_syncd.runs` with KEYS."""
     utc = {key: value.replace(tzinfo=UTC) if isinstance(value, datetime) else value for key, value in row.items()}
     return _shaped(utc | {"state": utc["status"]})
 

@@ -5,11 +5,11 @@ All instants carry UTC, all sizes are bytes. A value that is pickled or printed 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import IO, TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import IO, TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,6 +60,20 @@ class Run:
     def is_reading(self) -> bool:
         """Whether the source read it itself at one instant: the next one brings all that this would have brought."""
         return self.start == self.end == self.completed_at
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Periods of a job that runs have brought: some side by side and of one length, or the instants of a day."""
+
+    source: str
+    scope: str
+    job: str
+    is_shown: bool  # not superseded
+    start: datetime
+    end: datetime  # of instants the last one, as is `start`
+    completed_at: datetime  # of the first run of the first period
+    periods: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,8 +436,8 @@ class Destination(Protocol):
     def loaded(self, source: str) -> Set[str]:
         """Ids of the runs that are shown, or superseded by one that is. Asking for one is cheap, walking isn't."""
 
-    def runs(self) -> Sequence[Mapping[str, Any]]:
-        """Every run that `loaded` knows of, with the columns of `_syncd.runs`; instants are UTC without a zone."""
+    def stretches(self, source: str) -> Sequence[Stretch]:
+        """The periods of every run that `loaded` knows of, few however long the history."""
 
     def record_jobs(self, source: str, jobs: Iterable[Job]) -> None:
         """Show what the jobs on offer are."""

@@ -16,7 +16,7 @@ from syncd.errors import BadRun, ConfigError, SyncdError, TryAgain
 from syncd.handover import INGEST, ingest
 from syncd.judge import judge
 from syncd.landing import Landing
-from syncd.ledger import look
+from syncd.ledger import states_of
 from syncd.model import Run, Staged
 from syncd.settings import Settings
 from syncd.state import EXPIRED, FOUND, SET_ASIDE, WAITING, Order, open_state, run_of
@@ -40,9 +40,9 @@ INSTEAD = {RETRY: "to parse it again: syncd replay", REPLAY: "to try it again: s
 log = structlog.get_logger()
 
 
-def orders_for(settings: Settings, verb: str, names: Iterable[str], **details: Any) -> list[Order]:
+def orders_for(settings: Settings, verb: str, names: Sequence[str], **details: Any) -> list[Order]:
     """One order a run; ConfigError names every run that can't be ordered, and why."""
-    known = {f"{run['source']}/{run['run']}": run["state"] for run in look(settings).runs}
+    known = states_of(settings, names)
     landing = Landing(settings.data_dir / LANDING)
     problems, orders = [], []
     for name in dict.fromkeys(names):

@@ -1,7 +1,7 @@
 """What the page and the metrics show of the catalogue and the state: read when one of them has changed, kept small.
 
-A reading of a long history costs a second, so it is made at most so often that it takes a twentieth of a core, and
-never by the loop; nothing of the history itself is kept between two readings.
+A reading of a long history costs a second or two, so it is made at most so often that it takes a twentieth of a core,
+and never by the loop; of the history only sums come out of the catalogue.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 from syncd import ledger
 from syncd.assemble import House
 from syncd.errors import SyncdError
-from syncd.gaps import COVERED, Gap, is_lost
-from syncd.ledger import Seen
-from syncd.model import NEVER
+from syncd.gaps import COVERED, Gap, is_lost, whole
+from syncd.ledger import Seen, came_at, from_catalogue
+from syncd.model import NEVER, Stretch
 from syncd.reserve import Room, room
 from syncd.settings import Settings
 from syncd.state import EXPIRED, SET_ASIDE
@@ -123,7 +123,7 @@ class Lookout:
         try:
             began = time.monotonic()
             house = self._house
-            seen = ledger.look_at(house.lake, house.state, house.settings.sources)
+            seen = ledger.look_at(house.lake, house.state, house.settings.sources, RECENT, REJECTING)
             shown = derived(seen, house.settings, self._clock(), self._disk())
             self._last = replace(shown, rejecting=self._with_reasons(shown.rejecting))
             self._key, self._read_at = key, time.monotonic()
@@ -185,31 +185,26 @@ def size_of(folder: Path) -> int:
 
 def derived(seen: Seen, settings: Settings, now: datetime, disk: Disk) -> Outlook:
     """The little that is shown of all that was seen."""
-    pace = volume(seen.runs, seen.stored, settings.landing, disk.free, now)
+    pace = volume(seen.history.lately, settings.landing, disk.free, now)
     gaps = ledger.gaps(seen, now)
     told = {(gap.source, gap.job, gap.period_start) for gap in gaps}
-    youngest = sorted(seen.runs, key=came_at, reverse=True)
+    flying = sorted(seen.runs, key=came_at, reverse=True)
     return Outlook(
         at=now,
         status=ledger.status(seen, settings.sources, now, disk.room, pace, gaps),
         gaps=[gap for gap in gaps if gap.state != COVERED],
-        calendar=calendar(seen.runs, gaps, now.date()),
-        recent=youngest[:RECENT],
-        set_aside=[run for run in youngest if run["state"] == SET_ASIDE],
-        lost=[run for run in youngest if is_lost(run) and (run["source"], run["job"], run["period_start"]) not in told],
+        calendar=calendar(seen.periods, gaps, now.date()),
+        recent=seen.youngest(RECENT),
+        set_aside=[run for run in flying if run["state"] == SET_ASIDE],
+        lost=[run for run in flying if is_lost(run) and (run["source"], run["job"], run["period_start"]) not in told],
         on_their_way=sorted(
-            (run for run in seen.runs if run["state"] in OPEN_STATES),
+            (run for run in flying if run["state"] in OPEN_STATES),
             key=lambda run: (run["expires_at"] or NEVER, run["run"]),
         )[:OPEN],
-        rejecting=[run for run in youngest if run["state"] == "loaded" and run["rejected"]][:REJECTING],
+        rejecting=list(map(from_catalogue, seen.history.rejecting)),
         warnings=ledger.overlaps(seen.jobs),
         disk=disk,
     )
-
-
-def came_at(run: Mapping[str, Any]) -> tuple[datetime, datetime]:
-    """When something last happened to a run; of those that came together, the later period."""
-    return run["loaded_at"] or run["found_at"] or run["completed_at"], run["period_start"]
 
 
 def aged(outlook: Outlook, now: datetime) -> Outlook:
@@ -234,33 +229,45 @@ def aged(outlook: Outlook, now: datetime) -> Outlook:
     return replace(outlook, at=now, status=status)
 
 
-def calendar(runs: Iterable[Mapping[str, Any]], gaps: Sequence[Gap], today: date) -> list[Line]:
+def calendar(runs: Iterable[Mapping[str, Any] | Stretch], gaps: Sequence[Gap], today: date) -> list[Line]:
     """The last DAYS days of every job that had a period in them."""
     days = [today - timedelta(days=back) for back in range(DAYS)]
-    seen: dict[tuple[str, str, str], dict[date, dict[str, set[datetime]]]] = {}
+    seen: dict[tuple[str, str, str], dict[date, dict[str, set[object]]]] = {}
 
-    def note(key: tuple[str, str, str], start: datetime, end: datetime, state: str) -> None:
+    def note(key: tuple[str, str, str], start: datetime, end: datetime, state: str, which: object = None) -> None:
         first, last = max(start.date(), days[-1]), min((end - timedelta(seconds=2)).date(), today)
         for number in range((last - first).days + 1):
             day = seen.setdefault(key, {}).setdefault(first + timedelta(days=number), {})
-            day.setdefault(state, set()).add(start)
+            day.setdefault(state, set()).add((start, which))
 
     given_up = {(gap.source, gap.job, gap.period_start) for gap in gaps}
     for run in runs:
-        state, period = shown_as(run), (run["period_start"], run["period_end"])
-        if state and (run["source"], run["job"], period[0]) not in given_up:
-            note((run["source"], run["scope"], run["job"]), *period, state)
+        if isinstance(run, Stretch):
+            for period in shown_of(run, days[-1]):
+                if (run.source, run.job, period[0]) not in given_up:
+                    note((run.source, run.scope, run.job), *period)
+        elif (run["source"], run["job"], run["period_start"]) not in given_up:
+            note((run["source"], run["scope"], run["job"]), run["period_start"], run["period_end"], shown_as(run))
     for gap in gaps:
         state = "gone" if gap.state == EXPIRED and not gap.needs_you else gap.state
         note((gap.source, gap.scope, gap.job), gap.period_start, gap.period_end, state)
     return [Line(*key, [day_of(day, found.get(day, {})) for day in days]) for key, found in sorted(seen.items())]
 
 
+def shown_of(stretch: Stretch, since: date) -> Iterator[tuple[datetime, datetime, str, int]]:
+    """The periods of a stretch that end on that day or later; none of one whose place another took."""
+    if not stretch.is_shown or stretch.end.date() < since:
+        return
+    length = (whole(stretch.end) - stretch.start) / stretch.periods if stretch.end > stretch.start else timedelta(0)
+    for number in range(stretch.periods):
+        start = stretch.start + number * length
+        if (start + length).date() >= since:
+            yield start, start + length, "loaded", number
+
+
 def shown_as(run: Mapping[str, Any]) -> str:
-    """The state of a run in the calendar; "" for one whose place another took."""
+    """The state of a run in flight in the calendar."""
     match run["state"]:
-        case "superseded":
-            return ""
         case "expired":
             return "expired" if is_lost(run) else "gone"
         case "found" | "staging" | "asked":
@@ -269,7 +276,7 @@ def shown_as(run: Mapping[str, Any]) -> str:
             return str(state)
 
 
-def day_of(day: date, found: Mapping[str, set[datetime]]) -> Day:
+def day_of(day: date, found: Mapping[str, set[object]]) -> Day:
     """A day by its worst period, with all of them counted."""
     counts = {state: len(found[state]) for state in STATES if state in found}
     if sum(counts.values()) == 1:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -14,10 +15,21 @@ import orjson
 from syncd.gaps import COVERED, Gap
 from syncd.model import NEVER
 
+LONGEST = 10_000  # rows of a table
+
 
 def as_json(value: Any) -> None:
     """Print `value`."""
     sys.stdout.write(jsoned(value).decode())
+
+
+def as_json_one_by_one(values: Iterable[Any]) -> None:
+    """Print a list as `as_json` does, with one value in memory."""
+    separator = "[\n"
+    for value in values:
+        sys.stdout.write(f"{separator}  " + jsoned(value).decode().rstrip("\n").replace("\n", "\n  "))
+        separator = ",\n"
+    sys.stdout.write("\n]\n" if separator != "[\n" else "[]\n")
 
 
 def jsoned(value: Any) -> bytes:
@@ -43,8 +55,14 @@ def as_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 
 def runs(found: Iterable[Mapping[str, Any]]) -> None:
-    """The ledger, a run a line; below it what is wrong, with the next thing to type."""
-    listed = list(found)
+    """The ledger, a run a line; below it what is wrong, with the next thing to type. A long one is many tables."""
+    rows, first = iter(found), True
+    while (listed := list(islice(rows, LONGEST))) or first:
+        first = False
+        _runs(listed)
+
+
+def _runs(listed: Sequence[Mapping[str, Any]]) -> None:
     if not listed:
         sys.stdout.write("no such runs\n")
         return

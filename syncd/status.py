@@ -38,7 +38,7 @@ class Standing(NamedTuple):
 def standing(settings: Settings) -> Standing:
     """What is so now, read without the lock."""
     seen, now, disk = ledger.look(settings), datetime.now(UTC), room(settings.data_dir)
-    pace = volume(seen.runs, seen.stored, settings.landing, disk.free, now)
+    pace = volume(seen.history.lately, settings.landing, disk.free, now)
     found = ledger.status(seen, settings.sources, now, disk, pace, ledger.gaps(seen, now))
     return Standing(found, ledger.overlaps(seen.jobs), now)
 

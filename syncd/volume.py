@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,6 +12,8 @@ WEEK = timedelta(days=7)
 SOON_FULL = 30  # days
 MORE_ROOM = "make room or move data_dir; landing.keep and landing.cap say how much of the originals stays"
 DAY_S = 86_400.0
+
+Week = tuple[int, int, datetime | None]  # bytes as they came, bytes of their tables, when the first was loaded
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,12 @@ class Volume:
         return plain | {"days_left": round(self.days_left, 1) if self.days_left is not None else None}
 
 
-def volume(
-    runs: Iterable[Mapping[str, Any]], stored: int, landing: LandingSettings, free: int, now: datetime
-) -> Volume:
-    """From the ledger's runs and the Parquet bytes (`stored`) of those loaded in the last week."""
-    week = [run for run in runs if run["loaded_at"] and run["loaded_at"] > now - WEEK]
-    if not week:
+def volume(week: Week, landing: LandingSettings, free: int, now: datetime) -> Volume:
+    """From what was loaded in the last week."""
+    landed, stored, first = week
+    if first is None:
         return Volume(0, 0, 0, free)
-    days = max(1.0, (now - min(run["loaded_at"] for run in week)).total_seconds() / DAY_S)
-    landed = int(sum(run["bytes"] or 0 for run in week) / days)
-    settles = int(landed * landing.keep.total_seconds() / DAY_S)
-    return Volume(landed, int(stored / days), settles if landing.cap is None else min(settles, landing.cap), free)
+    days = max(1.0, (now - first).total_seconds() / DAY_S)
+    per_day = int(landed / days)
+    settles = int(per_day * landing.keep.total_seconds() / DAY_S)
+    return Volume(per_day, int(stored / days), settles if landing.cap is None else min(settles, landing.cap), free)

@@ -16,9 +16,9 @@ def test_an_answer_is_an_answer_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_a_derived_view_that_is_not_made_is_told() -> None:
-    def run(scope: str, job: str = "7") -> dict[str, str]:
-        return {"source": "acme", "scope": scope, "job": job}
+    def run(scope: str, job: str = "7") -> tuple[str, str, str]:
+        return "acme", scope, job
 
-    other = {"source": "other", "scope": "views_latest", "job": "1"}
+    other = ("other", "views_latest", "1")
     told = shadowed([run("sessions"), run("Sessions_Latest"), run("views", "8"), run("views@7"), run("VIEWS@8"), other])
     assert [problem.text.split(" ")[0] for problem in told] == ['acme."sessions_latest"', 'acme."views@8"']

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from syncd.destinations.lake import Lake
+from syncd.destinations.lake.history import History
 from syncd.errors import ConfigError
 from syncd.model import Batch, Column, Job, Run, Scope
 from syncd.types import Type
@@ -357,7 +358,8 @@ def test_jobs_are_published_only_when_something_about_them_is_new(lake: Lake) ->
 
 def test_before_the_first_start_there_is_nothing(tmp_path: Path) -> None:
     lake = Lake(tmp_path / "none", keep_superseded=timedelta(0))
-    assert (lake.loaded("acme"), lake.runs(), lake.jobs(), lake.scope("acme", SESSIONS)) == (set(), [], [], SESSIONS)
+    assert (lake.loaded("acme"), [*lake.runs()], lake.jobs(), lake.scope("acme", SESSIONS)) == (set(), [], [], SESSIONS)
+    assert lake.history(NOW) == History()
     assert not (tmp_path / "none").exists()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from syncd.gaps import Gap
+from syncd.model import Stretch
 from syncd.outlook import DAYS, Disk, Outlook, aged, calendar
 from syncd.reserve import Room
 
@@ -76,7 +77,20 @@ def test_what_is_older_than_the_calendar_is_no_line() -> None:
 
 
 def test_a_place_that_another_took_is_not_shown() -> None:
-    assert calendar([run(3, "superseded")], [], TODAY) == []
+    taken = Stretch("acme", "views", "7", False, midnight(3), midnight(2), midnight(2))
+    assert calendar([taken], [], TODAY) == []
+
+
+def test_a_stretch_shows_each_of_its_periods() -> None:
+    hours = Stretch(
+        "acme", "views", "7", True, midnight(40), midnight(1) - timedelta(milliseconds=1), midnight(1), 39 * 24
+    )
+    (line,) = calendar([hours], [gap(5, "missing")], TODAY)
+    assert [day.told for day in line.days[:3]] == ["", "", "24 loaded"]
+    assert [day.told for day in line.days[4:7]] == ["24 loaded", "1 missing, 23 loaded", "24 loaded"]
+    assert line.days[-1].told == "24 loaded"
+    instants = Stretch("acme", "views", "7", True, midnight(2) + DAY / 2, midnight(2) + DAY / 2, midnight(2), 3)
+    assert calendar([instants], [], TODAY)[0].days[2] == (midnight(2).date(), "loaded", "3 loaded")
 
 
 def test_expired_before_it_was_seen_is_calm() -> None:

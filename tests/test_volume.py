@@ -13,24 +13,20 @@ from tests.sandbox_fixture import running
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def loaded(days_ago: float, size: int) -> dict[str, object]:
-    return {"loaded_at": NOW - timedelta(days=days_ago), "bytes": size}
-
-
 def test_the_pace_is_the_last_weeks_and_landing_settles_where_as_much_goes_as_comes() -> None:
-    runs = [loaded(6.5, 100), loaded(0.5, 550), loaded(30, 10**9), {"loaded_at": None, "bytes": 5}]
-    pace = volume(runs, 325, LandingSettings(keep=timedelta(days=30)), 5000, NOW)
+    week = (650, 325, NOW - timedelta(days=6.5))
+    pace = volume(week, LandingSettings(keep=timedelta(days=30)), 5000, NOW)
     assert (pace.landed_per_day, pace.stored_per_day, pace.landing_settles_at) == (100, 50, 3000)
     assert pace.days_left == 100
-    assert volume(runs, 325, LandingSettings(keep=timedelta(days=30), cap=700), 0, NOW).landing_settles_at == 700
+    assert volume(week, LandingSettings(keep=timedelta(days=30), cap=700), 0, NOW).landing_settles_at == 700
 
 
 def test_one_evening_of_loading_is_one_day_at_least() -> None:
-    assert volume([loaded(0.01, 100)], 40, LandingSettings(), 400, NOW).landed_per_day == 100
+    assert volume((100, 40, NOW - timedelta(minutes=15)), LandingSettings(), 400, NOW).landed_per_day == 100
 
 
 def test_nothing_loaded_fills_no_disk() -> None:
-    assert volume([], 0, LandingSettings(), 0, NOW).days_left is None
+    assert volume((0, 0, None), LandingSettings(), 0, NOW).days_left is None
 
 
 def test_status_tells_it(tmp_path: Path) -> None:

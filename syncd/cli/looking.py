@@ -81,10 +81,9 @@ def runs(
 
     if state is not None and state not in ledger.STATES:
         raise ConfigError(f"no run is ever {state!r}", hint=f"one of: {', '.join(ledger.STATES)}")
-    seen = ledger.look(context.obj.settings())
-    chosen = [run for run in seen.runs if state in (None, run["state"]) and source in (None, run["source"])]
+    chosen = ledger.every_run(context.obj.settings(), state, source)
     if as_json:
-        show.as_json(chosen)
+        show.as_json_one_by_one(chosen)
     else:
         show.runs(chosen)
 
@@ -106,7 +105,7 @@ def gaps(context: typer.Context, as_json: Annotated[bool, typer.Option("--json",
         show.as_json([asdict(gap) for gap in found if gap.state != COVERED])
     else:
         short = ledger.short_of_rows(seen)
-        show.gaps(found, jobs_complete_up_to(seen.runs), short, begun=bool(seen.passes or seen.runs))
+        show.gaps(found, jobs_complete_up_to(seen.periods), short, begun=bool(seen.passes or seen.periods))
     raise typer.Exit(int(any(gap.needs_you for gap in found)))
 
 

@@ -66,7 +66,7 @@ def lines_of(house: House, look: Callable[[], Outlook]) -> list[Line]:
         return []
     from syncd.tell.deliver import pinging, posting, running, twice
     from syncd.tell.lines import Heartbeat, Loads, Troubles
-    from syncd.tell.notes import Notes
+    from syncd.tell.notes import KEPT, Notes
 
     now = datetime.now(UTC)
     notes = Notes(house.settings.data_dir / "told.jsonl", names, now)
@@ -80,7 +80,7 @@ def lines_of(house: House, look: Callable[[], Outlook]) -> list[Line]:
         run = running("tell.loaded_command", tell.loaded_command, tell.loaded_command_timeout, stop, warehouse)
         loads.append(Loads("loaded_command", twice(run, stop), notes))
     for each in loads:
-        each.catch_up(house.lake.runs(), now)
+        each.catch_up(house.lake.loaded_since(now - KEPT), now)
     if tell.trouble_url:
         post = posting("tell.trouble_url", tell.trouble_url, stop)
         lines.append(Troubles("trouble_url", post, notes, look, tell.expiring_within))

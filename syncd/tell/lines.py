@@ -53,9 +53,9 @@ class Loads:
         self._tries: Counter[str] = Counter()
 
     def catch_up(self, runs: Iterable[Mapping[str, Any]], now: datetime) -> None:
-        """Take in what was loaded and not told when we last stopped; `runs` as the catalogue lists them."""
+        """Take in what was loaded and not told when we last stopped; `runs` as the catalogue has them, oldest first."""
         told, since = self._notes.told(self.name), max(self._notes.since(self.name), now - KEPT)
-        for run in sorted(runs, key=lambda run: run["loaded_at"]):
+        for run in runs:
             if run["loaded_at"].replace(tzinfo=UTC) >= since and f"{run['source']}/{run['run']}" not in told:
                 self._waiting.append(load("loaded", f"{run['source']}/{run['run']}", run))
 

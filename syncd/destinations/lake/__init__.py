@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from syncd.destinations.lake import disk
+from syncd.destinations.lake import disk, history
 from syncd.destinations.lake.catalogue import (
     DAMAGE,
     REPAIR,
@@ -41,10 +41,10 @@ from syncd.destinations.lake.settle import doubts, shared, write_down
 from syncd.destinations.lake.show import layouts_of, show_all
 from syncd.destinations.lake.stage import reserved, write_part
 from syncd.destinations.lake.sweep import forget_files, named, remove_orphans
-from syncd.destinations.lake.tables import OPEN, RUNS
+from syncd.destinations.lake.tables import OPEN
 from syncd.destinations.lake.views import rejected_sql
 from syncd.errors import ConfigError, SyncdError
-from syncd.model import Batch, Committed, Job, Landed, Packed, Run, Scope, Settled, Staged
+from syncd.model import Batch, Committed, Job, Landed, Packed, Run, Scope, Settled, Staged, Stretch
 from syncd.types import TEXTS
 
 JOBS = ("source", "job", "name", "scope", "format", "frequency", "filters", "fields", "state")
@@ -74,6 +74,7 @@ class Lake:
         self._taught: dict[tuple[str, str], tuple[object, Scope]] = {}  # what `scope` said, and of which catalogue
         self._unpackable: set[str] = set()  # first files of what could not be packed
         self._doubtful: set[tuple[str, str]] = set()  # scopes with a day that could not be looked through
+        self._kept: history.Kept = {}
         self._closed: dict[str, dict[str, Digests]] = {}  # by source and segment: what is closed never changes
 
     def start(self) -> None:
@@ -172,13 +173,6 @@ class Lake:
         with self._publication() as catalogue:
             accept(catalogue, self.home, lost, self._clock())
 
-    def lost(self) -> dict[Key, int]:
-        """How many rows of which runs are lost for good, as was accepted."""
-        if not self._read(f"SELECT 1 FROM {OPEN}.segments WHERE kind = 'lost' LIMIT 1"):
-            return {}
-        rows = self._read("SELECT source, run, CAST(sum(rows) AS BIGINT) FROM _syncd.lost GROUP BY ALL")
-        return {(source, run): count for source, run, count in rows}
-
     def rejected(self, source: str, run: str, most: int) -> list[dict[str, Any]]:
         """The first rejected lines of a run: part, row, byte_offset, reason. SyncdError: their file is broken."""
         rows = self._read(
@@ -219,12 +213,6 @@ class Lake:
             frozenset(run for (run,) in listed), tuple(closed.values()), lambda: (run for (run,) in every())
         )
 
-    def stored(self, since: datetime) -> int:
-        """Bytes of the files of runs that were loaded since then."""
-        sums = "SELECT CAST(coalesce(sum(file.bytes), 0) AS BIGINT) FROM _syncd.files file"
-        found = self._read(f"{sums} JOIN _syncd.runs USING (source, scope, run) WHERE loaded_at > ?", utc(since))
-        return int(found[0][0]) if found else 0
-
     def fuller(self) -> list[tuple[str, str]]:
         """Source and id of superseded runs that had more rows than what took their place: kept until you decide."""
         return self._read(
@@ -232,14 +220,55 @@ class Lake:
             "USING (source, run) WHERE status = 'superseded' ORDER BY ALL"  # else what is left of a lost file
         )
 
-    def runs(self) -> list[dict[str, Any]]:
-        """The rows of `_syncd.runs`; instants are UTC without a zone, as in the table."""
-        return self._rows(tuple(RUNS), "runs")
+    def history(self, since: datetime, runs: Iterable[Key] = (), most: int = 0, rejecting: int = 0) -> history.History:
+        """What the ledger comes to, in one go and in few rows: see `history.told`."""
+        if not self._is_published():
+            return history.History()
+        with reading(self.home) as catalogue:
+            return history.told(catalogue, self._kept, since, runs, most, rejecting)
+
+    def stretches(self, source: str) -> list[Stretch]:
+        """The periods of every run that is loaded or superseded, few however long the history."""
+        if not self._is_published():
+            return []
+        with reading(self.home) as catalogue:
+            return list(history.stretches(catalogue, {}, source))
+
+    def runs(self, source: str = "", status: str = "") -> Iterator[dict[str, Any]]:
+        """The rows of `_syncd.runs` by source, scope, start and id, and how many rows of each are lost for good.
+
+        A month of a scope is in memory; instants are UTC without a zone, as in the table.
+        """
+        if self._is_published():
+            with reading(self.home) as catalogue:
+                yield from history.walk(catalogue, source, status)
+
+    def known(self, runs: Iterable[Key]) -> dict[Key, str]:
+        """The status of those of the runs, by source and id, that are loaded or superseded."""
+        if not self._is_published():
+            return {}
+        with reading(self.home) as catalogue:
+            return history.known(catalogue, runs)
+
+    def loaded_since(self, since: datetime) -> list[dict[str, Any]]:
+        """The same of those loaded since then, oldest first."""
+        if not self._is_published():
+            return []
+        with reading(self.home) as catalogue:
+            return history.loaded_since(catalogue, utc(since))
+
+    def covering(
+        self, periods: Sequence[tuple[str, str, datetime, datetime]], most: int
+    ) -> list[tuple[int, list[str]]]:
+        """For each period of a source's scope: how many loaded runs share more than a seam with it, the first ones."""
+        with reading(self.home) as catalogue:
+            return history.covering(catalogue, periods, most)
 
     def jobs(self) -> list[Job]:
         """Every job that was ever on offer, as it was seen last."""
-        rows = self._rows(JOBS, "jobs")
-        return [Job(**{"id" if name == "job" else name: value for name, value in row.items()}) for row in rows]
+        rows = self._read(f"SELECT {', '.join(JOBS)} FROM _syncd.jobs")
+        names = ["id" if name == "job" else name for name in JOBS]
+        return [Job(**dict(zip(names, row, strict=True))) for row in rows]
 
     def stamp(self) -> object:
         """Another value for each published catalogue, for it is a new file each time; None before the first."""
@@ -354,10 +383,6 @@ class Lake:
             return []
         with reading(self.home) as catalogue:
             return catalogue.execute(sql, *values)
-
-    def _rows(self, names: Sequence[str], table: str) -> list[dict[str, Any]]:
-        chosen = ", ".join(f'"{name}"' for name in names)
-        return [dict(zip(names, row, strict=True)) for row in self._read(f"SELECT {chosen} FROM _syncd.{table}")]
 
 
 def _job_row(job: Job, seen_at: datetime) -> dict[str, Any]:

@@ -49,11 +49,15 @@ class Catalogue:
     def execute(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql, list(values)).fetchall()
 
-    def rows(self, sql: str) -> list[dict[str, Any]]:
-        """The answer, each row with the names of its columns."""
-        answer = self._connection.execute(sql)
+    def rows(self, sql: str, *values: Any) -> list[dict[str, Any]]:
+        """The same, each row with the names of its columns."""
+        answer = self._connection.execute(sql, list(values))
         names = [name for name, *_ in answer.description or ()]
         return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+
+    def table(self, sql: str, *values: Any) -> pa.Table:
+        """The same for many rows."""
+        return self._connection.sql(sql, params=list(values)).to_arrow_table()
 
     def insert(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
         """Add rows to a table, named with its schema. Values are matched by name."""
