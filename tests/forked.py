@@ -130,7 +130,8 @@ def warm_up() -> None:
 
     import httpx
     import numpy.ma  # noqa: F401
-    import typer._click.decorators  # noqa: F401
+    import typer._click.decorators
+    import typer.main
     import uvicorn.logging  # noqa: F401
 
     import syncd.checks
@@ -139,9 +140,11 @@ def warm_up() -> None:
     import syncd.orders
     import syncd.progress
     import syncd.sources.contentsquare
-    import syncd.verify  # noqa: F401
+    import syncd.verify
     from syncd.state import open_state
 
+    typer.main.get_command = cache(typer.main.get_command)  # it reads the signature of each command
+    typer.main.get_command(syncd.cli.app)
     httpx.Client().close()
     with tempfile.TemporaryDirectory() as folder:
         open_state(Path(folder) / "state.sqlite").close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -135,6 +137,27 @@ def test_a_daemon_that_is_stopped_while_it_starts_ends_with_0(vendor: Vendor, tm
     finally:
         process.kill()
         process.communicate()
+
+
+SIGNALLED_AT_ITS_END = """
+import atexit, os, signal
+atexit.register(os.kill, os.getpid(), signal.SIGTERM)
+from syncd.cli import main
+main()
+"""
+
+
+def test_a_stop_while_the_daemon_ends_is_one_stop_more(vendor: Vendor, tmp_path: Path) -> None:
+    home = Home(tmp_path, {"acme": vendor.settings()})
+    command = [sys.executable, "-c", SIGNALLED_AT_ITS_END, "--config", str(home.config), "run"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        for line in process.stderr:
+            if '"event":"pass_ended"' in line:
+                break
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=60)
+    assert (process.returncode, "Traceback" in told) == (0, False), told
 
 
 def test_an_order_is_acted_on_beside_a_slow_one(vendor: Vendor, tmp_path: Path) -> None:

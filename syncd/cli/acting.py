@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from contextlib import AbstractContextManager, nullcontext
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 @app.command()
 def run(context: typer.Context) -> None:
     """The daemon: a pass at each poll_interval, until SIGTERM."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))  # a stop is no failure while it starts, either
+    for number in (signal.SIGTERM, signal.SIGINT):  # a stop is no failure while it starts or ends, either
+        signal.signal(number, lambda *_: os._exit(0))  # raised, it could get lost in a finalizer
     from syncd.duty import on_duty
 
     on_duty(context.obj.settings)

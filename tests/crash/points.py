@@ -13,12 +13,15 @@ KINDS = ("calls", "torn", "lines", "inside", "pairs", "moments")
 
 
 def seen(stand: Stand, stage: Stage, *, keep_bytes: bool = False, ops: frozenset[Op] = Trap().ops) -> list[Call]:
-    """Every call of an undisturbed go."""
-    log = stand.folder / "calls"
-    stand.put_back(stage.name)
-    ended = stand.run(stage.command, Trap(log=str(log), bytes=keep_bytes, ops=ops))
-    assert ended.code == 0, ended
-    return [call for call in calls(log) if keep_bytes or call.op != Op.SAY]
+    """Every call of an undisturbed go, which is made once."""
+    key = stage.name, ops
+    if key not in stand.seen:
+        log = stand.folder / "calls"
+        stand.put_back(stage.name)
+        ended = stand.run(stage.command, Trap(log=str(log), bytes=True, ops=ops))
+        assert ended.code == 0, ended
+        stand.seen[key] = list(calls(log))
+    return [call for call in stand.seen[key] if keep_bytes or call.op != Op.SAY]
 
 
 def lines(stand: Stand, stage: Stage) -> list[str]:

@@ -37,6 +37,8 @@ class Node:
 
     def bytes_after(self, keeps: Keeps) -> bytes:
         """The file's bytes, with the unsynced calls that are kept."""
+        if not self.unsynced:
+            return self.durable
         held = bytearray(self.durable)
         for call in self.unsynced:
             if keeps("data"):

@@ -253,6 +253,7 @@ ssize_t copy_file_range(int from, off_t *from_offset, int to, off_t *to_offset, 
     return copied(to, to_offset, copy_it, &all);
 }
 
+/* Noted, not made: only after a power cut it would show, and these disks are built from the notes. */
 static int sync_file(int file, int number)
 {
     char path[PATH_MAX];
@@ -260,8 +261,8 @@ static int sync_file(int file, int number)
         return syscall(number, file);
     int result = -1;
     if (comes(SYNC, path) >= 0) {
-        result = syscall(number, file);
-        note(told(SYNC, result), path, "", 0, 0, "", 0);
+        result = 0;
+        note(SYNC, path, "", 0, 0, "", 0);
     }
     done();
     return result;

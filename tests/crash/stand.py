@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 
 from syncd.sandbox.contentsquare import Sandbox
-from tests.crash.starter import Ended, Starter, Trap, come_by
+from tests.crash.starter import Call, Ended, Op, Starter, Trap, come_by
 from tests.home import Home, differences
 from tests.sandbox_fixture import running
 
@@ -41,6 +41,7 @@ class Stand:
     starter: Starter
     home: Home
     kept: dict[str, Path] = field(default_factory=dict)
+    seen: dict[tuple[str, frozenset[Op]], list[Call]] = field(default_factory=dict)
 
     def keep(self, name: str) -> None:
         """Remember data_dir as it is now."""
@@ -93,7 +94,13 @@ class Stage:
         stand.keep(self.name)
         ended = stand.run(self.command)
         assert ended.code == 0, ended
+        stand.keep(self.over)
         return stand.tables()
+
+    @property
+    def over(self) -> str:
+        """The name of the world behind it."""
+        return f"{self.name} over"
 
 
 def first(stand: Stand) -> None:
@@ -138,9 +145,9 @@ def stages(sandbox: Sandbox) -> list[Stage]:
 
 
 @contextmanager
-def standing(folder: Path) -> Iterator[Stand]:
-    """A stand in a folder, before its first stage."""
-    with running(**ACCOUNT) as sandbox, Starter() as starter:
+def standing(folder: Path, **more: Any) -> Iterator[Stand]:
+    """A stand in a folder, before its first stage; `more`: what its vendor has otherwise."""
+    with running(**ACCOUNT | more) as sandbox, Starter() as starter:
         yield Stand(folder, sandbox, starter, Home(folder, {}))
 
 

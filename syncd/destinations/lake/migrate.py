@@ -18,8 +18,7 @@ def is_of_today(catalogue: Catalogue) -> bool:
 
 def is_grown(catalogue: Catalogue) -> bool:
     """Whether its tables have all columns: `settled` came in November 2026 too."""
-    column = "SELECT 1 FROM duckdb_columns() WHERE schema_name = ? AND table_name = 'files' AND column_name = 'settled'"
-    return bool(catalogue.execute(column, OPEN))
+    return bool(catalogue.execute(f"SELECT 1 FROM pragma_table_info('{OPEN}.files') WHERE name = 'settled'"))
 
 
 def grow(catalogue: Catalogue) -> None:
