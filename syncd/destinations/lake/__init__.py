@@ -90,7 +90,8 @@ class Lake:
                 return
         with reading(self.home) as catalogue:
             is_here = catalogue.execute("SELECT root FROM _syncd.published") == [(str(self.home),)]
-            of_today, whole = is_of_today(catalogue), is_grown(catalogue)
+            of_today = is_of_today(catalogue)
+            whole = of_today and is_grown(catalogue)
         if not (is_here and of_today and whole):
             with self._publication(anew=not of_today) as catalogue:
                 if not of_today:
