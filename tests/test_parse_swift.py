@@ -132,6 +132,12 @@ def test_a_block_is_what_the_slow_way_makes_of_it(sent: tuple[Scope, list[bytes]
     same(jsonl.parse_block(block, known), slowly(block, known))
 
 
+def test_a_line_that_is_left_has_no_say_in_a_type() -> None:
+    known = Known.of(Scope("t", (Column("v", Type("uint8"), "v", "declared"),)))
+    block = b'{"v":true}}\n{"v":0}\n'
+    same(jsonl.parse_block(block, known), slowly(block, known))
+
+
 @settings(deadline=None, max_examples=150)
 @given(blocks(), st.data())
 def test_a_line_cut_anywhere_is_no_line(sent: tuple[Scope, list[bytes]], data: st.DataObject) -> None:

@@ -146,7 +146,7 @@ class _Reader:
         for name in new_names:
             is_new |= table.column(name).is_valid().to_numpy()
         if 10 * is_new.sum() > len(group) > FEW:
-            self.look_at(_spread(group[is_new]))
+            self.look_at(_spread(group[is_new], len(self.samples)))  # twice as many: a thousand keys need few tables
             raise pa.ArrowInvalid("keys learned")
         if table.select(names).schema != forms:  # new keys deeper down
             self.look_at(_spread(group))
@@ -278,8 +278,8 @@ class _Reader:
         return self.inexact
 
 
-def _spread(wanted: Indices) -> Indices:
-    return wanted[:: max(1, len(wanted) // SAMPLES)]
+def _spread(wanted: Indices, count: int = SAMPLES) -> Indices:
+    return wanted[:: max(1, len(wanted) // max(1, count))]
 
 
 def _without_times(form: pa.DataType) -> pa.DataType:

@@ -40,12 +40,10 @@ _Column._fields_ = [
     ("key", ctypes.c_char_p),
     ("key_size", ctypes.c_int64),
     ("inner", ctypes.POINTER(_Column)),
-    *((name, ctypes.c_int64) for name in ("count", "length", "first", "nulls", "room", "text_room", "expected")),
+    *((name, ctypes.c_int64) for name in ("count", "length", "first", "truth", "nulls")),
+    *((name, ctypes.c_int64) for name in ("room", "text_room", "expected")),
     *((name, ctypes.c_void_p) for name in ("valid", "values", "offsets")),
-    *(
-        (name, ctypes.c_int32)
-        for name in ("kind", "width", "quoted", "loose", "has_truths", "blank", "odd", "next", "after")
-    ),
+    *((name, ctypes.c_int32) for name in ("kind", "width", "quoted", "loose", "blank", "odd", "next", "after")),
 ]
 
 
@@ -198,7 +196,7 @@ class _Read:
         if field.type.kind in TEXTS or field.type.kind in ("date", "timestamp"):
             return array, field.type
         settled = settle(array, field.guide)
-        return settled.array, join(settled.type, Type("uint8", 1)) if column.has_truths else settled.type
+        return settled.array, join(settled.type, Type("uint8", 1)) if column.truth >= 0 else settled.type
 
     def nested(self, field: Field, column: _Column) -> tuple[pa.Array, Type]:
         found = {
@@ -241,7 +239,7 @@ def _columns(fields: Sequence[Field], rows: int = 0) -> Any:
     made = (_Column * len(fields))()
     for column, field in zip(made, fields, strict=True):
         key = field.key.encode()
-        column.key, column.key_size, column.first = key, len(key), -1
+        column.key, column.key_size, column.first, column.truth = key, len(key), -1, -1
         column.kind, column.quoted = field.kind, field.guide.kind in (*INTS, "decimal", "double")
         column.loose = field.guide.kind == field.type.kind and field.type.kind in ("bool", "uint8")
         if field.type.kind in (*INTS, "double", "date", "timestamp"):

@@ -139,6 +139,7 @@ bool pad(column *c, int64_t length) {
 void cut_back(column *c, int64_t length) {
     if (c->length > length) c->length = length;
     if (c->first >= c->length) c->first = -1;
+    if (c->truth >= c->length) c->truth = -1;
     if (c->kind == LIST) cut_back(c->inner, c->offsets ? c->offsets[c->length] : 0);
     if (c->kind == STRUCT || c->kind == GROUP)
         for (int64_t i = 0; i < c->count; i++) cut_back(&c->inner[i], c->length);

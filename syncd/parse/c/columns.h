@@ -28,6 +28,7 @@ typedef struct column {
     int64_t count;
     int64_t length; /* values so far; a field that lacks is padded later */
     int64_t first;  /* the first value that was read, -1: none */
+    int64_t truth;  /* the first true or false among numbers, -1: none */
     int64_t nulls;  /* told at the end */
     int64_t room, text_room;
     int64_t expected; /* values, if it has any */
@@ -36,7 +37,6 @@ typedef struct column {
     int32_t kind, width;     /* width: bytes of a value */
     int32_t quoted;          /* a number may stand in quotes */
     int32_t loose;           /* a truth may be 0 or 1, a small number true or false */
-    int32_t has_truths;      /* there was a true or false among the numbers */
     int32_t blank, odd;      /* CSV: an empty text is no value; a value was none of the column's type */
     int32_t next, after;     /* guesses: which field comes first, and which behind this one */
 } column;

@@ -297,9 +297,9 @@ static place add_quoted(place p, place end, column *c) {
 static place add_truth_as_number(place p, place end, column *c) {
     uint64_t value = *p == 't';
     place behind = word(p, end, value ? "true" : "false");
-    if (!behind || !add_value(c, &value)) return NULL;
-    c->has_truths = 1;
-    return behind;
+    if (!behind) return NULL;
+    if (c->truth < 0) c->truth = c->length;
+    return add_value(c, &value) ? behind : NULL;
 }
 
 static place add_json(place p, place end, column *c) {
