@@ -49,9 +49,10 @@ def measured(name: str, part: Path, scratch: Path) -> Measured:
         last = (said.read().decode(errors="replace").strip().splitlines() or ["?"])[-1]
         if child.returncode:
             return Measured(seconds, _cpu() - cpu, peak, 0, 0, last)
+        inside = [path.relative_to(folder) for path in Path(folder).rglob("*.parquet")]
         files = [
-            path
-            for path in Path(folder).rglob("*.parquet")
+            Path(folder, path)
+            for path in inside
             if not {"_rejected", "_dlt", "pipelines"} & {*_starts(path)} and "__" not in path.parent.name  # dlt's lists
         ]
         rows = duckdb.sql(f"SELECT count(*) FROM read_parquet({[*map(str, files)]})").fetchall()[0][0]
