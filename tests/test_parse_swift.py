@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -234,6 +235,13 @@ def test_every_line_of_a_vendor_is_plain() -> None:
             block = b"".join(part.lines())
             _, left = swift.read(Lines.of(block), Known.of(vendors(part.scope)))
             assert not left.any(), block.splitlines()[int(np.flatnonzero(left)[0])]
+
+
+def test_lines_that_have_keys_of_their_own_are_plain() -> None:
+    rows = [{f"column {row * each % 997}": each for each in range(1, 20)} for row in range(1, 2000)]
+    lines = Lines.of(b"\n".join(map(orjson.dumps, rows)))
+    _, left = swift.read(lines, Known.of(Scope("t")))
+    assert swift.FEW * left.sum() <= len(lines)
 
 
 def test_it_compiles_without_a_warning(tmp_path: Path) -> None:

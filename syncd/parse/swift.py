@@ -26,8 +26,7 @@ from syncd.types import INTS, NULL, STRING, TEXTS, Type, arrow, join, list_of, s
 
 Typed = tuple[pa.Array | None, Type]  # no array: all is null
 
-ATTEMPTS = 4  # to read a block, each knowing what lines that were left by the one before have
-SAMPLES = 8  # of those lines
+SAMPLES = (8, 64, 512)  # lines looked at of those that an attempt left, before the next: some have keys of their own
 FEW = 50  # of so many lines one: not worth another attempt
 KINDS = ("nothing", "string", "json", "bool", "int", "uint", "double", "date", "timestamp", "list", "struct", "group")
 
@@ -84,14 +83,16 @@ def read(lines: Lines, known: Known) -> tuple[list[Piece], Flags]:
     if reader is None or not left.any():
         return [], left
     types = {name: column.type for name, column in known.columns.items()}
-    for _ in range(ATTEMPTS):
-        found = _Read(reader, lines, ~lines.blank, fields_of(types, known))
-        left = ~found.taken & ~lines.blank
-        if FEW * left.sum() <= len(lines):
+    found = _Read(reader, lines, left, fields_of(types, known))
+    for samples in SAMPLES:
+        others = np.flatnonzero(left & ~found.taken)
+        if FEW * len(others) <= len(lines):
             break
-        before, types = types, _learned(types, lines, np.flatnonzero(left), known)
+        before, types = types, _learned(types, lines, others[:: max(1, len(others) // samples)].tolist(), known)
         if types == before:
             break
+        found = _Read(reader, lines, left, fields_of(types, known))
+    left &= ~found.taken
     return ([found.piece()] if found.taken.any() else []), left
 
 
@@ -110,16 +111,15 @@ def fields_of(types: Mapping[str, Type], known: Known, prefix: str = "") -> tupl
     return (*alone, *groups)
 
 
-def _learned(types: Mapping[str, Type], lines: Lines, left: Any, known: Known) -> dict[str, Type]:
-    """The types that some of these lines need as well."""
-    rows = []
-    for line in left[:: max(1, len(left) // SAMPLES)].tolist():
+def _learned(types: Mapping[str, Type], lines: Lines, looked_at: Iterable[int], known: Known) -> dict[str, Type]:
+    """The types that these lines need as well."""
+    found: dict[str, list[Any]] = {}
+    for line in looked_at:
         with suppress(Refused):
-            rows.append(lift(record(lines[line]), known))
-    names = dict.fromkeys([*types, *(name for row in rows for name in row)])
-    return {
-        name: join(types.get(name, NULL), type_of_all([row.get(name) for row in rows], known.guide(name)))
-        for name in names
+            for name, value in lift(record(lines[line]), known).items():
+                found.setdefault(name, []).append(value)
+    return {**types} | {
+        name: join(types.get(name, NULL), type_of_all(values, known.guide(name))) for name, values in found.items()
     }
 
 
