@@ -70,6 +70,15 @@ class Landing:
         """The run as it was when it landed; None when nothing of it is here."""
         return self._noted(self.root / source / file_name(id))
 
+    def ids(self) -> Iterator[tuple[str, str]]:
+        """Source and id of every run of which something is here."""
+        for folder in self.root.glob("*/*"):
+            id = text_of(folder.name)
+            if file_name(id) == folder.name:
+                yield folder.parent.name, id
+            elif run := self._noted(folder):  # a long id: its folder has only a hash of it
+                yield run.source, run.id
+
     def runs(self, source: str, known: Container[str] = ()) -> Iterator[Run]:
         """Every run of a source of which something is here, but for those `known` by their ids: of these nothing is
         read, for there may be as many as a month has brought."""

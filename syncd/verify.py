@@ -7,9 +7,10 @@ generation that is published at the end still names it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from syncd.commits import tell
 from syncd.destinations.lake import Lake
 from syncd.destinations.lake.catalogue import REPAIR
 from syncd.destinations.lake.paths import CATALOGUE, LAKE
-from syncd.destinations.lake.proof import Flaw, Key, Published, Row, damaged, digest_of, misfigured, on_disk, published
+from syncd.destinations.lake.proof import Flaw, Key, Published, Row, damaged, digest_of, on_disk, published
 from syncd.disk import trouble
 from syncd.errors import ConfigError, SyncdError, exit_code_of
 from syncd.landing import Landing
@@ -31,6 +32,7 @@ from syncd.settings import Settings
 from syncd.state import State, open_state, read_state
 from syncd.sync import Gone, Mirror, Stopped, land
 
+AT_ONCE = 1000  # landed runs that are looked up together
 Read = Callable[[int], None]  # told how many bytes were read
 log = structlog.get_logger()
 
@@ -59,45 +61,63 @@ def prove(
     """Read the lake and the landed bytes of these runs, and hold them against the ledger. TryAgain: the disk is ill."""
     home, landing = settings.data_dir.absolute(), Landing(settings.data_dir.absolute() / LANDING)
     try:
-        ledger = published(home)
+        with published(home) as ledger:
+            if ledger is None:
+                return nothing_here(home)
+            flaws = [*ledger.misfigured(), *damaged(home, ledger, which, read), *altered(landing, ledger, which, read)]
+            runs = ledger.runs({(flaw.source, flaw.run) for flaw in flaws})
+            verdict = Verdict(ledger.counts(), list(hinted(flaws, landing, runs)), lost=ledger.lost())
+        here = sorted(on_disk(home))
+        with published(home) as now:
+            if now is None:
+                return nothing_here(home)
+            named = now.named()
+            named_still = [one for one in verdict.flaws if not one.path.startswith(f"{LAKE}/") or one.path in named]
+            verdict.flaws = [*named_still, *now.unbound()]
+            verdict.notes += noted(settings, landing, now, [path for path in here if path not in named])
     except ConfigError as error:
         return Verdict(flaws=[Flaw("", "", "", CATALOGUE, str(error), error.hint)])
-    if ledger is None:
-        if next(on_disk(home), None):
-            return Verdict(flaws=[Flaw("", "", "", CATALOGUE, "it is gone, but its lake is there", REPAIR)])
-        return Verdict(notes=["nothing has been loaded yet"])
-    flaws = [*misfigured(ledger), *damaged(home, ledger, which, read), *altered(landing, ledger, which, read)]
-    here = sorted(on_disk(home))
-    now = published(home) or ledger
-    named = now.named()
-    flaws = [flaw for flaw in flaws if not flaw.path.startswith(f"{LAKE}/") or flaw.path in named]
-    verdict = Verdict(counts_of(ledger), [*hinted(flaws, landing, ledger), *now.unbound])
-    verdict.lost = [row | {"accepted_at": row["accepted_at"].replace(tzinfo=UTC)} for row in ledger.lost.values()]
-    verdict.notes += noted(settings, landing, now, [path for path in here if path not in named])
+    verdict.lost = [row | {"accepted_at": row["accepted_at"].replace(tzinfo=UTC)} for row in verdict.lost]
     return verdict
+
+
+def nothing_here(home: Path) -> Verdict:
+    """There is no catalogue; is there anything that it should tell of?"""
+    if next(on_disk(home), None):
+        return Verdict(flaws=[Flaw("", "", "", CATALOGUE, "it is gone, but its lake is there", REPAIR)])
+    return Verdict(notes=["nothing has been loaded yet"])
 
 
 def altered(landing: Landing, ledger: Published, which: Callable[[Key], bool], read: Read) -> Iterator[Flaw]:
     """Landed bytes, where they are kept, that aren't those the ledger tells of; parts that it doesn't know."""
-    known: dict[Key, set[str]] = {}
-    for row in ledger.parts:
-        key = (row["source"], row["run"])
-        known.setdefault(key, set()).add(row["part"])
-        if key not in ledger.runs or not which(key):
-            continue
-        path = landing.path(run_of(ledger.runs[key]), row["part"])
-        try:
-            size = path.stat().st_size
-            wrong = "" if size == row["bytes"] else f"{size} bytes, but {row['bytes']} were landed"
-            if not wrong and digest_of(path, read) != row["sha256"]:
-                wrong = "its bytes have changed"
-        except FileNotFoundError:
-            continue
-        if wrong:
-            yield Flaw(*key, row["part"], str(path.relative_to(landing.root.parent)), wrong)
-    for key, row in ledger.runs.items():
-        for part in set(landing.parts(run_of(row)) or ()) - known.get(key, set()):
-            yield Flaw(*key, part, "", "it was landed, but the ledger doesn't know it")
+    for keys in batched(landing.ids(), AT_ONCE):
+        runs, parts = ledger.runs(keys), ledger.parts(keys)
+        for key, row in runs.items():
+            run, known = run_of(row), parts[key]
+            for part in known if which(key) else ():
+                if wrong := altered_part(landing.path(run, part["part"]), part, read):
+                    path = landing.path(run, part["part"]).relative_to(landing.root.parent)
+                    yield Flaw(*key, part["part"], str(path), wrong)
+            for name in set(landing.parts(run) or ()) - {part["part"] for part in known}:
+                yield Flaw(*key, name, "", "it was landed, but the ledger doesn't know it")
+
+
+def batched(keys: Iterable[Key], most: int) -> Iterator[list[Key]]:
+    """The same, some at a time."""
+    left = iter(keys)
+    while some := list(islice(left, most)):
+        yield some
+
+
+def altered_part(path: Path, part: Row, read: Read) -> str:
+    """What is wrong with landed bytes; "" where they are as they were, or are not kept."""
+    try:
+        size = path.stat().st_size
+        if size != part["bytes"]:
+            return f"{size} bytes, but {part['bytes']} were landed"
+        return "" if digest_of(path, read) == part["sha256"] else "its bytes have changed"
+    except FileNotFoundError:
+        return ""
 
 
 def noted(settings: Settings, landing: Landing, ledger: Published, unnamed: Iterable[str]) -> Iterator[str]:
@@ -117,31 +137,34 @@ def noted(settings: Settings, landing: Landing, ledger: Published, unnamed: Iter
     for path in unnamed:
         if path not in underway:
             yield f"orphan: nobody names {path}; a pass removes it when it is an hour old"
-    for run in strangers(settings, landing, ledger, in_flight):
+    for run in strangers(settings, landing, lambda keys: ledger.runs(keys).keys(), in_flight):
         yield f"{run.name} has landed, but is neither loaded nor in flight; syncd verify --repair brings it home"
 
 
-def strangers(settings: Settings, landing: Landing, ledger: Published, in_flight: set[str]) -> Iterator[Run]:
+def strangers(
+    settings: Settings, landing: Landing, known: Callable[[Collection[Key]], Container[Key]], in_flight: set[str]
+) -> Iterator[Run]:
     """Runs that are whole on our disk, and that neither the catalogue nor the state knows."""
-    for source in settings.sources:
-        for run in landing.runs(source):
-            if (source, run.id) not in ledger.runs and run.name not in in_flight and landing.parts(run) is not None:
+    for keys in batched((key for key in landing.ids() if key[0] in settings.sources), AT_ONCE):
+        loaded = known(keys)
+        for run in (landing.run(*key) for key in keys if key not in loaded):
+            if run and run.name not in in_flight and landing.parts(run) is not None:
                 yield run
 
 
-def hinted(flaws: Sequence[Flaw], landing: Landing, ledger: Published) -> Iterator[Flaw]:
-    """The flaws, each with what the operator types next."""
+def hinted(flaws: Sequence[Flaw], landing: Landing, runs: Mapping[Key, Row]) -> Iterator[Flaw]:
+    """The flaws, each with what the operator types next. `runs`: as the ledger has them."""
     spoiled = {(flaw.source, flaw.run) for flaw in flaws if is_landed(flaw)}
     for flaw in flaws:
         key = (flaw.source, flaw.run)
         if is_landed(flaw):
             hint = "syncd verify --repair puts these bytes aside"
-        elif key not in ledger.runs:
+        elif key not in runs:
             hint = REPAIR
         elif key not in spoiled and has_landed(landing, *key):
             hint = "syncd verify --repair stages the run again from its landed bytes"
         else:
-            hint = f"its landed bytes are gone; {order_again(ledger.runs[key])}"
+            hint = f"its landed bytes are gone; {order_again(runs[key])}"
         yield replace(flaw, hint=hint)
 
 
@@ -165,7 +188,8 @@ def rebuilt(settings: Settings, verdict: Verdict, read: Read = lambda size: None
 
     def start(lake: Lake) -> None:
         try:
-            lost = "" if published(lake.home) or not next(on_disk(lake.home), None) else f"{CATALOGUE} was gone"
+            with published(lake.home) as ledger:
+                lost = "" if ledger or not next(on_disk(lake.home), None) else f"{CATALOGUE} was gone"
         except ConfigError as error:
             lost = str(error)
         if lost:
@@ -195,17 +219,18 @@ def repair(house: House, verdict: Verdict, read: Read = lambda size: None, accep
     settings, root = house.settings, house.settings.data_dir.absolute()
     read = heeding(house.stop, read)
     landing, before = Landing(root / LANDING), prove(settings, read)
-    ledger = published(root)
-    assert ledger is not None, "an open lake has a catalogue"
     broken: dict[Key, list[Flaw]] = {}
-    holders = ledger.holders({flaw.path for flaw in before.flaws})
+    with published(root) as ledger:
+        assert ledger is not None, "an open lake has a catalogue"
+        holders = ledger.holders({flaw.path for flaw in before.flaws})
+        runs = ledger.runs({(flaw.source, flaw.run) for flaw in before.flaws}.union(*holders.values()))
     for flaw in before.flaws:
-        for key in holders.get(flaw.path) or {(flaw.source, flaw.run)} & ledger.runs.keys():
+        for key in holders.get(flaw.path) or {(flaw.source, flaw.run)} & runs.keys():
             broken.setdefault(key, []).append(flaw)
     for key, flaws in broken.items():
-        put_aside(landing, run_of(ledger.runs[key]), flaws, verdict)
+        put_aside(landing, run_of(runs[key]), flaws, verdict)
     mend(house, [key for key, flaws in broken.items() if not all(map(is_landed, flaws))], before.flaws, verdict)
-    for run in list(strangers(settings, landing, ledger, names_in_flight(house.state))):
+    for run in list(strangers(settings, landing, house.lake.known, names_in_flight(house.state))):
         if ready := staged_again(house, run, verdict, accept_rejected=False):
             tell(house.lake.mend([ready]))
             verdict.mended.append(f"{run.name}: had landed, but was neither loaded nor in flight; it is loaded now")
@@ -221,8 +246,8 @@ def repair(house: House, verdict: Verdict, read: Read = lambda size: None, accep
 
 def accept(lake: Lake, names: Collection[str]) -> None:
     """Write down what is lost of these runs, so that it is no flaw any more."""
-    ledger = published(lake.home)
-    lost = [row for row in ledger.losses() if f"{row['source']}/{row['run']}" in names] if ledger else []
+    with published(lake.home) as ledger:
+        lost = [row for row in ledger.losses() if f"{row['source']}/{row['run']}" in names] if ledger else []
     if whole := sorted(set(names) - {f"{row['source']}/{row['run']}" for row in lost}):
         raise ConfigError(f"nothing is lost of {', '.join(whole)}", hint="what is lost, and of which run: syncd verify")
     lake.accept(lost)
@@ -330,12 +355,6 @@ def run_of(row: Row) -> Run:
         row[name].replace(tzinfo=UTC) for name in ("period_start", "period_end", "completed_at")
     )
     return Run(row["source"], row["run"], row["scope"], row["format"], start, end, row["job"], completed_at)
-
-
-def counts_of(ledger: Published) -> dict[str, int]:
-    """How much was proved."""
-    counts = {"runs": len(ledger.runs), "parts": len(ledger.parts), "files": len(ledger.files)}
-    return counts | {name: sum(row[name] for row in ledger.files) for name in ("rows", "bytes")}
 
 
 def size_of(home: Path) -> int:

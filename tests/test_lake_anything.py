@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from syncd.destinations.lake import Lake
-from syncd.destinations.lake.proof import misfigured, published
+from syncd.destinations.lake.proof import published
 from syncd.model import Run
 from tests.destination_contract import LANDED, SESSIONS, batch, load, query, rows_of
 from tests.test_lake_pack import Clock, age, hourly, later
@@ -86,9 +86,9 @@ class Told:
         assert seen == sorted((name, rows, 2**64 - first) for name, (_, rows, first) in self.shown.items())
         loaded = {*self.lake.loaded("acme")}  # a lost catalogue may take along what is superseded and swept
         assert self.shown.keys() <= loaded <= {*self.shown, *self.gone}
-        ledger = published(self.lake.home)
-        assert ledger
-        return not list(misfigured(ledger)) and not ledger.unbound
+        with published(self.lake.home) as ledger:
+            assert ledger
+            return not [*ledger.misfigured(), *ledger.unbound()]
 
 
 @pytest.mark.parametrize("seed", [int(os.environ["SYNCD_SEED"])] if "SYNCD_SEED" in os.environ else range(2))

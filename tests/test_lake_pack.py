@@ -15,7 +15,7 @@ import pytest
 
 from syncd.destinations.lake import Lake
 from syncd.destinations.lake.plan import FULL, Stored, plan
-from syncd.destinations.lake.proof import misfigured, published
+from syncd.destinations.lake.proof import published
 from syncd.errors import TryAgain
 from syncd.model import Column, Packed, Run, Scope
 from syncd.types import Type
@@ -373,10 +373,10 @@ def test_a_lost_catalogue_and_a_lost_packed_file_while_its_originals_are_here(la
 
 
 def sound(lake: Lake) -> bool:
-    found = published(lake.home)
-    assert found
-    assert list(misfigured(found)) == []
-    return not found.unbound
+    with published(lake.home) as found:
+        assert found
+        assert list(found.misfigured()) == []
+        return not list(found.unbound())
 
 
 STORED = Stored("p", "acme", "sessions", date(2026, 1, 5), 9, 1000, "a", True, False, "r", day(5).replace(tzinfo=None))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tarfile
+import tracemalloc
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from syncd.destinations.lake import Lake
 from syncd.destinations.lake.loaded import Digests, LoadedRuns
 from syncd.destinations.lake.proof import published
+from syncd.destinations.lake.tables import OPEN
 from syncd.errors import ConfigError
 from syncd.model import Committed, Run, Staged
 from tests.destination_contract import (
@@ -209,14 +211,50 @@ def test_a_flipped_bit_in_a_segment_is_found_and_the_ledger_made_again(lake: Lak
     whole = bytearray(path.read_bytes())
     whole[len(whole) // 2] ^= 1
     path.write_bytes(whole)
-    with pytest.raises(ConfigError) as told:
-        published(lake.home)
+    with pytest.raises(ConfigError) as told, published(lake.home):
+        pass
     assert "verify --repair" in told.value.hint
     lake.rebuild(())
     now = ledger(lake.home)
     assert (now["parts"], now["files"]) == (before["parts"], before["files"])
     assert [row[:8] for row in now["runs"]] == [row[:8] for row in before["runs"]]
-    assert published(lake.home)
+    with published(lake.home) as found:
+        assert found
+
+
+def test_a_proof_holds_little_of_a_long_ledger(lake: Lake) -> None:
+    load(lake, run(), batch(rows_of(2)))
+    sums = "0 AS rows, 0 AS rejected, 0 AS bytes"
+    of = f"SELECT 'acme' AS source, 'r' || n AS run, {sums}"
+    with lake._publication() as catalogue:
+        catalogue.execute(
+            f"INSERT INTO {OPEN}.parts BY NAME {of}, 0 AS lines, 0 AS blank, '' AS rejects, 'p' AS part "
+            "FROM range(120_000) _(n)"
+        )
+        catalogue.execute(
+            f"INSERT INTO {OPEN}.runs BY NAME {of}, 'sessions' AS scope, 'loaded' AS status, 1 AS parts "
+            "FROM range(120_000) _(n)"
+        )
+        catalogue.execute(f"UPDATE {OPEN}.parts SET lines = 1 WHERE run IN ('r7', 'r70007')")
+        catalogue.execute(f"UPDATE {OPEN}.runs SET rows = 2 WHERE run = 'r8'")
+        catalogue.execute(f"UPDATE {OPEN}.parts SET rows = 1, lines = 1 WHERE run = 'r9'")
+    tracemalloc.start()
+    with published(lake.home) as found:
+        assert found
+        told = {(flaw.run, flaw.text) for flaw in found.misfigured()}
+        assert [row["run"] for row in found.losses()] == ["r9"]
+        assert found.counts()["runs"] == 120_001
+        assert [row["rows"] for row in found.written()] == [2]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert told == {
+        ("r7", "the lines don't add up: 1 lines, 0 rows, 0 rejected, 0 blank"),
+        ("r70007", "the lines don't add up: 1 lines, 0 rows, 0 rejected, 0 blank"),
+        ("r8", "2 rows, but its parts have 0"),
+        ("r9", "0 rows, but its parts have 1"),
+        ("r9", "1 rows, but its files have 0"),
+    }
+    assert peak < 10 << 20, "a row of each run takes ten times that"
 
 
 def test_ids_are_told_apart_by_source_and_walked_once_each() -> None:

@@ -22,6 +22,7 @@ from syncd.destinations.lake.catalogue import (
     Catalogue,
     columns_of,
     forget_torn,
+    is_of_today,
     let_held_go,
     publication,
     put_aside,
@@ -31,7 +32,7 @@ from syncd.destinations.lake.catalogue import (
 from syncd.destinations.lake.commit import Ready, apply, lose, prove, withdraw
 from syncd.destinations.lake.learn import learned
 from syncd.destinations.lake.loaded import Digests, LoadedRuns, ids_of
-from syncd.destinations.lake.migrate import grow, is_grown, is_of_today, migrate
+from syncd.destinations.lake.migrate import grow, is_grown, migrate
 from syncd.destinations.lake.pack import hidden_of, scopes_of, show_packed, stored_files, write
 from syncd.destinations.lake.paths import CATALOGUE, LAKE, LEDGER, PACKING, TEMPORARY
 from syncd.destinations.lake.plan import plan

@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from syncd.destinations.lake import disk
 from syncd.destinations.lake.paths import ASIDE, CATALOGUE, HELD
-from syncd.destinations.lake.tables import TABLES
+from syncd.destinations.lake.tables import OPEN, TABLES
 from syncd.errors import ConfigError, SyncdError, TryAgain
 from syncd.model import Column
 from syncd.types import Type
@@ -136,6 +136,11 @@ def let_held_go(home: Path, before: datetime) -> None:
 def utc(instant: datetime) -> datetime:
     """As the warehouse has it: UTC without a zone."""
     return instant.astimezone(UTC).replace(tzinfo=None)
+
+
+def is_of_today(catalogue: Catalogue) -> bool:
+    """Whether the catalogue has today's tables. Until November 2026 the ledger was in tables of `_syncd`."""
+    return bool(catalogue.execute("SELECT 1 FROM duckdb_schemas() WHERE schema_name = ?", OPEN))
 
 
 def columns_of(read: Callable[..., list[tuple[Any, ...]]], source: str, scope: str) -> list[Column]:

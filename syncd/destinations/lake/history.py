@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from syncd.destinations.lake.catalogue import Catalogue, utc
+from syncd.destinations.lake.catalogue import Catalogue, is_of_today, utc
 from syncd.destinations.lake.commit import EARLY, LATE
-from syncd.destinations.lake.migrate import is_of_today
 from syncd.destinations.lake.segments import Key
 from syncd.destinations.lake.tables import OPEN
 from syncd.model import Stretch

@@ -11,11 +11,6 @@ from syncd.destinations.lake.views import quoted
 AS_THEY_WERE = ("jobs", "published", "layouts", "columns", "scopes", "let_go")
 
 
-def is_of_today(catalogue: Catalogue) -> bool:
-    """Whether the catalogue has today's tables. Until November 2026 the ledger was in tables of `_syncd`."""
-    return bool(catalogue.execute("SELECT 1 FROM duckdb_schemas() WHERE schema_name = ?", OPEN))
-
-
 def is_grown(catalogue: Catalogue) -> bool:
     """Whether its tables have all columns: `settled` came in November 2026 too."""
     return bool(catalogue.execute(f"SELECT 1 FROM pragma_table_info('{OPEN}.files') WHERE name = 'settled'"))

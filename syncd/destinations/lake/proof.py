@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import errno
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -16,18 +17,39 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from syncd.destinations.lake import disk
-from syncd.destinations.lake.catalogue import REPAIR, Catalogue, reading
+from syncd.destinations.lake.catalogue import REPAIR, Catalogue, is_of_today, reading
 from syncd.destinations.lake.paths import CATALOGUE, LAKE
-from syncd.destinations.lake.tables import OPEN
+from syncd.destinations.lake.tables import LOST, OPEN, nothing
 from syncd.destinations.lake.views import HIDDEN, quoted
 from syncd.errors import ConfigError
 
 BLOCK = 1 << 20
 ROWS = 16_384  # held at once while a file is read through
+SLICE = 100_000  # runs whose figures are held against each other at once
+PAGE = 10_000  # rows of the ledger that are here at once
 SUMS = ("rows", "rejected", "bytes")
-NOTHING = {"rows": 0, "rejected": 0}
 Row = dict[str, Any]
 Key = tuple[str, str]  # source and run
+# What of each part is written, where, and whether that is what should be.
+PARTS_ARE = """
+    WITH told AS (FROM _syncd.parts WHERE {slice}),
+        of_runs AS (SELECT source, run, status FROM _syncd.runs WHERE {slice}),
+        files AS (SELECT source, run, part, sum(rows) AS held FROM _syncd.files WHERE {slice} GROUP BY ALL)
+    SELECT source, run, part, told.lines, told.rows, told.rejected, told.blank, told.rejects, of_runs.status,
+        coalesce(held, 0) AS here, coalesce(of_runs.status = 'superseded', false) AS swept,
+        coalesce(lost.rows, 0) AS lost_rows, coalesce(lost.rejected, 0) AS lost_rejected,
+        told.lines IS NULL AS unknown, told.lines <> told.rows + told.rejected + told.blank AS uneven,
+        if(swept, here > told.rows, here + lost_rows <> told.rows) AS other,
+        told.rejected > 0 AND told.rejects = '' AND NOT swept AND lost_rejected = 0 AS unkept
+    FROM told FULL JOIN files USING (source, run, part) LEFT JOIN of_runs USING (source, run)
+        LEFT JOIN {lost} lost USING (source, run, part)
+"""
+RUNS_ARE = """
+    WITH told AS (FROM _syncd.runs WHERE {slice}), sums AS (SELECT source, run, count(*) AS parts, sum(rows) AS rows,
+        sum(rejected) AS rejected, sum(bytes) AS bytes FROM _syncd.parts WHERE {slice} GROUP BY ALL)
+    SELECT source, run, told.status IS NULL AS unknown, {pairs}
+    FROM told FULL JOIN sums USING (source, run) WHERE unknown OR {differ}
+"""
 
 
 @dataclass(frozen=True)
@@ -42,79 +64,156 @@ class Flaw:
     hint: str = ""
 
 
-@dataclass(frozen=True)
 class Published:
-    """One generation of the catalogue, read in one go."""
+    """One generation of the catalogue, open: its rows are looked at where they lie, and few are here at a time."""
 
-    runs: dict[Key, Row]
-    parts: list[Row]
-    files: list[Row]  # what of which part is in which file
-    stored: list[Row]  # the files with rows: `run` and `part` are "" where one holds many
-    segments: list[Row]  # the ledger's own files
-    let_go: frozenset[str]
-    lost: dict[tuple[str, str, str], Row]  # what is lost of a part, and was accepted
-    unbound: list[Flaw]  # views that a reader can't open
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._is_of_today = is_of_today(catalogue)
+        self._lost = f"({nothing(LOST)})"
+        if self._is_of_today and catalogue.execute(f"SELECT 1 FROM {OPEN}.segments WHERE kind = 'lost' LIMIT 1"):
+            self._lost = "_syncd.lost"
+
+    def runs(self, keys: Iterable[Key]) -> dict[Key, Row]:
+        """Those of these runs that it knows."""
+        return {(row["source"], row["run"]): row for row in self._chosen("_syncd.runs", keys)}
+
+    def parts(self, keys: Iterable[Key]) -> dict[Key, list[Row]]:
+        """The parts of these runs."""
+        found: dict[Key, list[Row]] = defaultdict(list)
+        for row in self._chosen("_syncd.parts", keys):
+            found[row["source"], row["run"]].append(row)
+        return found
+
+    def written(self) -> Iterator[Row]:
+        """Every file with rows (of one that holds many, `run` and `part` are "") and every one with rejected lines."""
+        stored = f"{OPEN}.files" if self._is_of_today else "_syncd.files"
+        yield from self._by_path(f"SELECT source, run, part, path, rows, bytes, sha256 FROM {stored}")
+        yield from self._by_path(
+            "SELECT source, run, part, rejects AS path, rejected AS rows, CAST(NULL AS BIGINT) AS bytes, "
+            "rejects_sha256 AS sha256 FROM _syncd.parts WHERE rejects <> ''"
+        )
 
     def named(self) -> set[str]:
         """Every path that it names."""
-        own = (row["path"] for row in (*self.stored, *self.segments))
-        return {*self.let_go, *own, *(row["rejects"] for row in self.parts)}
+        stored = f"{OPEN}.files UNION ALL SELECT path FROM {OPEN}.segments" if self._is_of_today else "_syncd.files"
+        paths = f"SELECT path FROM {stored} UNION ALL SELECT path FROM _syncd.let_go"
+        rows = self._catalogue.execute(f"{paths} UNION ALL SELECT rejects FROM _syncd.parts WHERE rejects <> ''")
+        return {path for (path,) in rows}
 
-    def holders(self, paths: Collection[str]) -> dict[str, set[Key]]:
+    def holders(self, paths: Iterable[str]) -> dict[str, set[Key]]:
         """The runs that have rows in these files."""
         found: dict[str, set[Key]] = defaultdict(set)
-        for row in self.files:
-            if row["path"] in paths:
-                found[row["path"]].add((row["source"], row["run"]))
-        return found
-
-    def rows_here(self) -> Counter[tuple[str, str, str]]:
-        """How many rows of each part the files have."""
-        found: Counter[tuple[str, str, str]] = Counter()
-        for row in self.files:
-            found[row["source"], row["run"], row["part"]] += row["rows"]
+        with self._catalogue.listed([{"path": ""}, *({"path": path} for path in paths)]) as given:
+            rows = self._catalogue.execute(
+                f"SELECT DISTINCT path, source, run FROM _syncd.files SEMI JOIN {given} USING (path)"
+            )
+        for path, source, run in rows:
+            found[path].add((source, run))
         return found
 
     def losses(self) -> Iterator[Row]:
         """What no file has of the parts of loaded runs, accepted or not."""
-        here = self.rows_here()
-        for row in self.parts:
-            of = {name: row[name] for name in ("source", "run", "part")}
-            rows = row["rows"] - here[tuple(of.values())]
+        for row in self._parts_are("status = 'loaded' AND (rows > here OR (rejected > 0 AND rejects = ''))"):
             rejected = 0 if row["rejects"] else row["rejected"]
-            status = self.runs.get((row["source"], row["run"]), {}).get("status")
-            if status == "loaded" and (rows > 0 or rejected):
-                yield of | {"rows": rows, "rejected": rejected}
+            of = {name: row[name] for name in ("source", "run", "part")}
+            yield of | {"rows": row["rows"] - row["here"], "rejected": rejected}
 
-    def size(self) -> int:
-        """Bytes of the files with rows."""
-        return sum(int(row["bytes"]) for row in self.stored)
+    def lost(self) -> list[Row]:
+        """What is lost of parts, and was accepted."""
+        return self._catalogue.rows(f"FROM {self._lost}")
+
+    def counts(self) -> dict[str, int]:
+        """How much it tells of; `files` are pairs of a part and a file, `rows` and `bytes` theirs."""
+        (row,) = self._catalogue.execute(
+            "SELECT (SELECT count(*) FROM _syncd.runs), (SELECT count(*) FROM _syncd.parts), count(*), "
+            "coalesce(sum(rows), 0), coalesce(sum(bytes), 0) FROM _syncd.files"
+        )
+        return dict(zip(("runs", "parts", "files", "rows", "bytes"), map(int, row), strict=True))
+
+    def misfigured(self) -> Iterator[Flaw]:
+        """Where it contradicts itself: lines of a part, rows of its files, sums of a run."""
+        for row in self._parts_are("unknown OR uneven OR other OR unkept"):
+            of = (row["source"], row["run"], row["part"], "")
+            if row["unknown"]:
+                yield Flaw(*of, "it has files, but the ledger doesn't know it")
+                continue
+            if row["uneven"]:
+                figures = ", ".join(f"{row[name]} {name}" for name in ("lines", "rows", "rejected", "blank"))
+                yield Flaw(*of, f"the lines don't add up: {figures}")
+            if row["other"]:
+                yield Flaw(*of, f"{row['rows']} rows, but its files have {row['here']}")
+            if row["unkept"]:
+                yield Flaw(*of, f"{row['rejected']} rejected lines, but no file has them")
+        names = ("parts", *SUMS)
+        both = {name: (f"coalesce(told.{name}, 0)", f"coalesce(sums.{name}, 0)") for name in names}
+        pairs = ", ".join(f"{told} AS {name}, {sums} AS sum_{name}" for name, (told, sums) in both.items())
+        differ = " OR ".join(f"{told} <> {sums}" for told, sums in both.values())
+        for row in self._by_slice(RUNS_ARE, pairs=pairs, differ=differ):
+            if row["unknown"]:
+                yield Flaw(row["source"], row["run"], "", "", "it has parts, but the ledger doesn't know it")
+                continue
+            for name in names:
+                if row[name] != row[f"sum_{name}"]:
+                    told = f"{row[name]} {name}, but its parts have {row[f'sum_{name}']}"
+                    yield Flaw(row["source"], row["run"], "", "", told)
+
+    def unbound(self) -> Iterator[Flaw]:
+        """Views that a reader can't open."""
+        for schema, view in self._catalogue.execute(
+            "SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = 'warehouse' AND NOT internal "
+            "AND schema_name <> ? ORDER BY ALL",
+            HIDDEN,
+        ):
+            try:
+                self._catalogue.execute(f"SELECT * FROM {quoted(schema)}.{quoted(view)} LIMIT 0")
+            except duckdb.Error as error:
+                told = f"the view {schema}.{view} can't be opened: {str(error).splitlines()[0]}"
+                yield Flaw(schema, "", "", "", told)
+
+    def _chosen(self, table: str, keys: Iterable[Key]) -> list[Row]:
+        wanted = [{"source": source, "run": run} for source, run in keys]
+        if not wanted:
+            return []
+        with self._catalogue.listed(wanted) as given:
+            return self._catalogue.rows(f"FROM {table} SEMI JOIN {given} USING (source, run)")
+
+    def _parts_are(self, which: str) -> Iterator[Row]:
+        return self._by_slice(f"FROM ({PARTS_ARE}) WHERE {which}", lost=self._lost)
+
+    def _by_slice(self, sql: str, **names: str) -> Iterator[Row]:
+        """The answer for some of the runs after the other: what must be held for it is never more than theirs."""
+        ((runs,),) = self._catalogue.execute("SELECT count(*) FROM _syncd.runs")
+        many = 1 + runs // SLICE
+        for number in range(many):
+            mine = f"hash(source, run) % {many} = {number}"
+            yield from sorted(
+                self._catalogue.rows(sql.format(slice=mine, **names)), key=lambda row: (row["source"], row["run"])
+            )
+
+    def _by_path(self, sql: str) -> Iterator[Row]:
+        after = ""
+        while page := self._catalogue.rows(f"FROM ({sql}) WHERE path > ? ORDER BY path LIMIT {PAGE}", after):
+            yield from page
+            after = page[-1]["path"]
 
 
-def published(home: Path) -> Published | None:
+@contextmanager
+def published(home: Path) -> Iterator[Published | None]:
     """The catalogue as it is now, each of its tables read to the end; None where there is none. ConfigError."""
     if not (home / CATALOGUE).exists():
-        return None
+        yield None
+        return
     with reading(home) as catalogue:
+        catalogue.execute("SELECT 1 FROM _syncd.runs, _syncd.parts, _syncd.files, _syncd.let_go LIMIT 0")  # are they?
         tables = catalogue.execute(
             "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'warehouse' "
-            "AND starts_with(schema_name, '_syncd') AND table_name NOT IN ('runs', 'parts')"
+            "AND starts_with(schema_name, '_syncd')"
         )
-        read = {f"{schema}.{name}": _rows(catalogue, schema, name) for schema, name in tables}
-        _prove_segments(home, read.get(f"{OPEN}.segments", []))
-        runs, parts, files = (_rows(catalogue, "_syncd", name) for name in ("runs", "parts", "files"))
-        is_short = any(row["kind"] == "lost" for row in read.get(f"{OPEN}.segments", []))
-        lost = _rows(catalogue, "_syncd", "lost") if is_short else []
-        return Published(
-            {(row["source"], row["run"]): row for row in runs},
-            parts,
-            files,
-            read.get(f"{OPEN}.files", files),
-            read.get(f"{OPEN}.segments", []),
-            frozenset(row["path"] for row in read["_syncd.let_go"]),
-            {(row["source"], row["run"], row["part"]): row for row in lost},
-            list(_unbound(catalogue)),
-        )
+        for schema, name in tables:
+            catalogue.execute(f"SELECT bit_xor(hash(every)) FROM {quoted(schema)}.{quoted(name)} every")
+        _prove_segments(home, catalogue.rows(f"FROM {OPEN}.segments") if is_of_today(catalogue) else [])
+        yield Published(catalogue)
 
 
 def _prove_segments(home: Path, segments: Iterable[Row]) -> None:
@@ -129,45 +228,13 @@ def _prove_segments(home: Path, segments: Iterable[Row]) -> None:
             raise ConfigError(f"{path}: {wrong}", hint=REPAIR)
 
 
-def misfigured(ledger: Published) -> Iterator[Flaw]:
-    """Where the ledger contradicts itself: lines of a part, rows of its files, sums of a run."""
-    rows = ledger.rows_here()
-    sums: dict[Key, dict[str, int]] = defaultdict(lambda: dict.fromkeys(("parts", *SUMS), 0))
-    for part in ledger.parts:
-        of = (part["source"], part["run"])
-        for name in SUMS:
-            sums[of][name] += part[name]
-        sums[of]["parts"] += 1
-        if part["lines"] != part["rows"] + part["rejected"] + part["blank"]:
-            figures = ", ".join(f"{part[name]} {name}" for name in ("lines", "rows", "rejected", "blank"))
-            yield Flaw(*of, part["part"], "", f"the lines don't add up: {figures}")
-        swept = ledger.runs.get(of, {}).get("status") == "superseded"
-        accepted = ledger.lost.get((*of, part["part"]), NOTHING)
-        had = rows.pop((*of, part["part"]), 0)
-        if had > part["rows"] if swept else had + accepted["rows"] != part["rows"]:
-            yield Flaw(*of, part["part"], "", f"{part['rows']} rows, but its files have {had}")
-        if part["rejected"] and not part["rejects"] and not swept and not accepted["rejected"]:
-            yield Flaw(*of, part["part"], "", f"{part['rejected']} rejected lines, but no file has them")
-    for source, run, name in rows:
-        yield Flaw(source, run, name, "", "it has files, but the ledger doesn't know it")
-    for of, told in ledger.runs.items():
-        for name, amount in sums.pop(of, dict.fromkeys(("parts", *SUMS), 0)).items():
-            if told[name] != amount:
-                yield Flaw(*of, "", "", f"{told[name]} {name}, but its parts have {amount}")
-    for of in sums:
-        yield Flaw(*of, "", "", "it has parts, but the ledger doesn't know it")
-
-
 def damaged(home: Path, ledger: Published, which: Callable[[Key], bool], read: Callable[[int], None]) -> Iterator[Flaw]:
     """Files that are gone, or that don't hold what was written; every byte is read. `read` is told how many."""
-    expected = [(row, row["path"], row["rows"], row["bytes"], row["sha256"]) for row in ledger.stored]
-    expected += [
-        (row, row["rejects"], row["rejected"], None, row["rejects_sha256"]) for row in ledger.parts if row["rejects"]
-    ]
-    for row, path, rows, size, digest in expected:
+    for row in ledger.written():
         if which((row["source"], row["run"])):
+            path = row["path"]
             with disk.trouble(f"reading {path}"):
-                wrong = _wrong(home / path, rows, size, digest, read)
+                wrong = _wrong(home / path, row["rows"], row["bytes"], row["sha256"], read)
             if wrong:
                 yield Flaw(row["source"], row["run"], row["part"], path, wrong)
 
@@ -209,20 +276,3 @@ def _counted(path: Path) -> int:
     """The rows of a file, each page decoded and held against its checksum."""
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         return sum(batch.num_rows for batch in file.iter_batches(ROWS))
-
-
-def _rows(catalogue: Catalogue, schema: str, table: str) -> list[Row]:
-    return catalogue.rows(f"SELECT * FROM {quoted(schema)}.{quoted(table)}")
-
-
-def _unbound(catalogue: Catalogue) -> Iterator[Flaw]:
-    found: Iterable[tuple[Any, ...]] = catalogue.execute(
-        "SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = 'warehouse' AND NOT internal "
-        "AND schema_name <> ? ORDER BY ALL",
-        HIDDEN,
-    )
-    for schema, view in found:
-        try:
-            catalogue.execute(f"SELECT * FROM {quoted(schema)}.{quoted(view)} LIMIT 0")
-        except duckdb.Error as error:
-            yield Flaw(schema, "", "", "", f"the view {schema}.{view} can't be opened: {str(error).splitlines()[0]}")
