@@ -12,7 +12,7 @@ import pytest
 
 from syncd.destinations.lake import Lake
 from syncd.model import Column, Run, Scope
-from tests.destination_contract import INT64, TEXT, batch, day, load, query, staged
+from tests.destination_contract import INT64, LANDED, TEXT, batch, day, load, query, staged
 
 COLUMNS = (Column("id", INT64, "id", "declared"), Column("name", TEXT, "name", "declared"))
 GOALS = Scope("goals", COLUMNS, (("id",),), snapshot=True)
@@ -148,3 +148,69 @@ def test_what_a_part_held_goes_on_holding_while_it_says_nothing(lake: Lake, seed
         at = snapshot(hour).start.replace(tzinfo=None)
         versions = [one for one in history(lake) if one[2] <= at and (one[3] is None or at < one[3])]
         assert {key: name for key, name, *_ in versions} == taken[hour], hour
+
+
+def later(lake: Lake, days: int = 9) -> Lake:
+    """The same lake, days after the snapshots."""
+    return Lake(lake.home, clock=lambda: day(5 + days))
+
+
+def told(lake: Lake) -> tuple[list[tuple[object, ...]], ...]:
+    shown = [query(lake.home, f"SELECT * FROM ab.{view} ORDER BY ALL") for view in ("goals", "goals_history")]
+    return (*shown, query(lake.home, "SELECT source, run, part, rows FROM _syncd.files ORDER BY ALL"))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_day_of_snapshots_becomes_one_file_and_the_same_row_for_row(tmp_path: Path, seed: int) -> None:
+    lake = Lake(tmp_path / "home", clock=lambda: day(5, 13))
+    lake.start()
+    lot = random.Random(seed)
+    taken = {hour: {key: lot.choice("ab") for key in range(6) if lot.random() < 0.7} for hour in range(1, 13)}
+    for hour in sorted(taken):
+        take(lake, hour, taken[hour])
+    before, packer = told(lake), later(lake)
+    assert [one.files for one in iter(packer.pack, None)] == [12]
+    assert query(lake.home, "SELECT packed FROM _syncd_open.files") == [(True,)]
+    assert told(lake) == before
+    take(packer, 15, {1: "new", 2: "c"})
+    take(packer, 14, {1: "late"})
+    then = taken | {14: {1: "late"}, 15: {1: "new", 2: "c"}}
+    assert history(lake) == versions(then)
+    assert query(lake.home, "SELECT id, name FROM ab.goals ORDER BY id") == [(1, "new"), (2, "c")]
+    for path in (lake.home / "lake" / "ab").rglob("goals-*.parquet"):
+        path.unlink()  # as a sweep does in time, and the two that are not packed are lost
+    (lake.home / "warehouse.duckdb").unlink()
+    packer.rebuild(())
+    assert history(lake) == versions(taken)
+    assert query(lake.home, "SELECT id, name FROM ab.goals ORDER BY id") == sorted(taken[12].items())
+    assert query(lake.home, "SELECT snapshot FROM _syncd.scopes") == [(True,)]
+
+
+def test_a_packed_snapshot_that_is_staged_again_counts_once(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "home", clock=lambda: day(5, 13))
+    lake.start()
+    for hour in range(1, 6):
+        take(lake, hour, {1: str(hour), 2: "same"})
+    before, packer = told(lake), later(lake)
+    assert packer.pack()
+    for hour in (3, 5):
+        one = snapshot(hour)
+        again = batch([{"id": 1, "name": str(hour)}, {"id": 2, "name": "same"}], COLUMNS)
+        packer.replace(one, [packer.stage(one, GOALS, "p0", LANDED, [again], packer.generation(one))])
+    assert [[row[:2] for row in rows] for rows in told(lake)[:2]] == [[row[:2] for row in rows] for rows in before[:2]]
+    assert history(lake) == versions({hour: {1: str(hour), 2: "same"} for hour in range(1, 6)})
+
+
+def test_an_entry_of_a_packed_snapshot_goes_on_holding_where_its_part_says_nothing(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "home", clock=lambda: day(5, 13))
+    lake.start()
+    for hour in range(1, 5):
+        one = snapshot(hour)
+        parts = [(name, batch([{"id": at, "name": f"{name}{hour}"}], COLUMNS)) for at, name in enumerate("pq")]
+        lake.commit([(one, [staged(lake, one, rows, part=name, scope=GOALS) for name, rows in parts])])
+    packer = later(lake)
+    assert packer.pack()
+    one = snapshot(15)
+    said = staged(packer, one, batch([{"id": 0, "name": "new"}], COLUMNS), part="p", scope=GOALS)
+    packer.commit([(one, [said, staged(packer, one, batch([], COLUMNS), part="q", scope=GOALS)])])
+    assert query(lake.home, "SELECT id, name FROM ab.goals ORDER BY id") == [(0, "new"), (1, "q4")]

@@ -61,7 +61,8 @@ class PackedFile:
         """What was declared of the scope when the file was packed."""
         keys = tuple(map(tuple, self.said["merge_keys"]))
         columns = tuple(column for column in self.columns if column.origin == "declared")
-        return Scope(self.said["scope"], columns, keys, tuple(self.said["event_time"]))
+        snapshot = self.said.get("snapshot", False)  # until November 2026 none was packed
+        return Scope(self.said["scope"], columns, keys, tuple(self.said["event_time"]), snapshot)
 
     @property
     def columns(self) -> tuple[Column, ...]:

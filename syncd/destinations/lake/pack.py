@@ -61,10 +61,10 @@ class Written:
 
 
 def stored_files(catalogue: Catalogue) -> list[Stored]:
-    """Every live file that may be packed; a snapshot's are found by their run, so they stay as they are."""
+    """Every live file: all may be packed."""
     rows = catalogue.execute(
         "SELECT path, source, scope, date, rows, bytes, layout, dated, packed, run, loaded_at, settled "
-        f"FROM {OPEN}.files JOIN _syncd.scopes USING (source, scope) WHERE live AND NOT snapshot"
+        f"FROM {OPEN}.files WHERE live"
     )
     dead: dict[str, list[str]] = {}
     kept = set()
@@ -155,7 +155,7 @@ def _footer(pack: Pack, scope: Scope) -> str:
     first, names = pack.first, {column.source_name for column in pack.layout}
     said = {"source": first.source, "scope": first.scope, "date": str(first.date), "dated": pack.dated}
     said |= {"loaded_at": max(file.loaded_at for file in pack.files).isoformat(), "layout": spell(pack.layout)}
-    said |= {"merge_keys": scope.merge_keys, "event_time": scope.event_time}
+    said |= {"merge_keys": scope.merge_keys, "event_time": scope.event_time, "snapshot": scope.snapshot}
     columns = [stage.spelled(column) for column in scope.columns if column.source_name in names]
     return orjson.dumps(said | {"columns": columns}).decode()
 

@@ -44,7 +44,7 @@ def doubts(catalogue: Catalogue, now: datetime) -> Iterator[Doubt]:
     for (source, scope), mine in groupby(sorted(days), key=lambda day: day[:2]):
         known = known_of(catalogue, source, scope)
         key, dated = merge_key_of(catalogue, known)
-        if key and dated:
+        if key and dated and not known.snapshot:
             by = spelled_key(known, key)
             open_days = {day[2]: days[day] for day in mine if is_over(days[day], now) and not _is_told(days[day], by)}
             if some := _first(open_days):

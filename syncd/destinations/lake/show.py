@@ -3,10 +3,9 @@
 # ruff: noqa: S608 - names are ours or quoted, values are bound
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -233,13 +232,8 @@ def spelled_key(known: Known, key: Sequence[str]) -> str:
 
 def _snapshot(catalogue: Catalogue, root: Path | str, known: Known) -> list[views.View]:
     """What holds now, and every version that ever held."""
-    by_layout: dict[str, list[views.LiveFile]] = {}
-    for layout, *file in _holding(catalogue, known):
-        by_layout.setdefault(layout, []).append(views.LiveFile(*file))
-    now = [views.files_sql(known.columns, known.layouts[of], files, str(root)) for of, files in by_layout.items()]
-    shown = [
-        _view(known, known.source, known.view, views.joined_sql(now or [views.files_sql(known.columns, (), [], "")]))
-    ]
+    now = list(_holding(catalogue, root, known)) or [views.files_sql(known.columns, (), [], "")]
+    shown = [_view(known, known.source, known.view, views.joined_sql(now))]
     if name := known.names.get((known.view, "")):
         hidden = [views.files_view(known.source, known.scope, chunk) for chunk in known.chunks]
         key = views.merge_key(known.merge_keys, known.columns, list(known.layouts.values()))
@@ -249,9 +243,30 @@ def _snapshot(catalogue: Catalogue, root: Path | str, known: Known) -> list[view
     return shown
 
 
-def _holding(catalogue: Catalogue, known: Known) -> list[tuple[Any, ...]]:
-    """The files of the newest snapshot: layout, path, run, loaded_at; of a part that says nothing in it, those of the
-    last snapshot in which it does."""
+def _holding(catalogue: Catalogue, root: Path | str, known: Known) -> Iterator[str]:
+    """The rows that hold now, in files of their own and in packed ones."""
+    chosen, by_layout = _newest(catalogue, known), dict[str, list[views.LiveFile]]()
+    for layout, *file in catalogue.execute(
+        f"SELECT layout, path, run, loaded_at FROM {LIVE} AND ({chosen}) ORDER BY layout, date, path",
+        known.source,
+        known.scope,
+    ):
+        by_layout.setdefault(layout, []).append(views.LiveFile(*file))
+    for layout, files in by_layout.items():
+        yield views.files_sql(known.columns, known.layouts[layout], files, str(root))
+    for layout, path, loaded_at, run, parts in catalogue.execute(
+        f"SELECT layout, path, loaded_at, run, list(part ORDER BY part) FROM {OPEN}.members "
+        f"JOIN (SELECT path, layout, loaded_at FROM {LIVE} AND packed) USING (path) "
+        f"WHERE source = ? AND scope = ? AND ({chosen}) GROUP BY ALL ORDER BY path, run",
+        *(known.source, known.scope) * 2,
+    ):
+        packed = [views.LiveFile(path, run, loaded_at)]
+        rows = views.files_sql(known.columns, known.layouts[layout], packed, str(root), packed=True)
+        yield f"{rows} WHERE _syncd_run = {views.text(run)} AND _syncd_part IN ({', '.join(map(views.text, parts))})"
+
+
+def _newest(catalogue: Catalogue, known: Known) -> str:
+    """A condition: of the newest snapshot; of a part that says nothing in it, of the last snapshot in which it does."""
     loaded = (
         f"SELECT run FROM _syncd.runs WHERE source = {views.text(known.source)} AND scope = {views.text(known.scope)} "
         "AND status = 'loaded' {} ORDER BY completed_at DESC, run DESC LIMIT 1"
@@ -262,12 +277,7 @@ def _holding(catalogue: Catalogue, known: Known) -> list[tuple[Any, ...]]:
         of = f"part = {views.text(part)}"
         said = loaded.format(f"AND run NOT IN (SELECT run FROM ({silent}) WHERE {of})")
         chosen += f" OR ({of} AND run = ({said}))"
-    return catalogue.execute(
-        f"SELECT layout, path, run, loaded_at FROM {OPEN}.files WHERE source = ? AND scope = ? AND live AND ({chosen}) "
-        "ORDER BY layout, date, path",
-        known.source,
-        known.scope,
-    )
+    return chosen
 
 
 def _view(known: Known, schema: str, name: str, sql: str) -> views.View:
