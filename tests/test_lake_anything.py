@@ -56,7 +56,7 @@ class Told:
 
     def load(self, one: Run) -> None:
         rows, first = self.chance.randint(1, 5), 10_000 * self.number + 100 * len(self.gone) + 1
-        load(self.lake, one, batch(rows_of(rows, on=one.start.day, first=first)))
+        load(self.lake, one, batch(rows_of(rows, on=one.start.day, first=first), rejected=first % 3))
         self.shown[one.id] = one, rows, first
 
     def restate(self, name: str) -> None:
@@ -67,7 +67,7 @@ class Told:
     def replay(self, name: str) -> None:
         one, _, first = self.shown[name]
         rows = self.chance.randint(1, 5)
-        rows_now = batch(rows_of(rows, on=one.start.day, first=first + 50))
+        rows_now = batch(rows_of(rows, on=one.start.day, first=first + 50), rejected=(first + 50) % 3)
         scope, generation = self.lake.scope("acme", SESSIONS), self.lake.generation(one)
         self.lake.replace(one, [self.lake.stage(one, scope, "p0", LANDED, [rows_now], generation)])
         self.shown[name] = one, rows, first + 50
@@ -86,6 +86,10 @@ class Told:
         assert seen == sorted((name, rows, 2**64 - first) for name, (_, rows, first) in self.shown.items())
         loaded = {*self.lake.loaded("acme")}  # a lost catalogue may take along what is superseded and swept
         assert self.shown.keys() <= loaded <= {*self.shown, *self.gone}
+        lines = dict(query(self.lake.home, "SELECT run, count(*) FROM _syncd.rejected GROUP BY run"))
+        assert {name: lines.get(name, 0) for name in self.shown} == {
+            name: first % 3 for name, (_, _, first) in self.shown.items()
+        }
         with published(self.lake.home) as ledger:
             assert ledger
             return not [*ledger.misfigured(), *ledger.unbound()]
@@ -95,6 +99,7 @@ class Told:
 def test_anything_in_any_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     monkeypatch.setattr("syncd.destinations.lake.CLOSE_AT", 2)
     monkeypatch.setattr("syncd.destinations.lake.segments.ALIKE", 2)
+    monkeypatch.setattr("syncd.destinations.lake.rejects.MANY", 2)
     clock = Clock()
     lake = Lake(tmp_path, clock=clock)
     lake.start()

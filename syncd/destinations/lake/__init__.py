@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from syncd.destinations.lake import disk, history
+from syncd.destinations.lake import disk, history, rejects
 from syncd.destinations.lake.catalogue import (
     DAMAGE,
     REPAIR,
@@ -37,7 +37,7 @@ from syncd.destinations.lake.pack import hidden_of, scopes_of, show_packed, stor
 from syncd.destinations.lake.paths import CATALOGUE, LAKE, LEDGER, PACKING, TEMPORARY
 from syncd.destinations.lake.plan import plan
 from syncd.destinations.lake.rebuild import Rebuilt, restore, survey
-from syncd.destinations.lake.segments import CLOSE_AT, SETTLED, SETTLED_AFTER, Key, accept, close, show_ledger
+from syncd.destinations.lake.segments import CLOSE_AT, SETTLED, SETTLED_AFTER, Key, accept, close, kept_sql, show_ledger
 from syncd.destinations.lake.settle import doubts, shared, write_down
 from syncd.destinations.lake.show import layouts_of, show_all
 from syncd.destinations.lake.stage import reserved, write_part
@@ -145,7 +145,8 @@ class Lake:
         """One more than any file has that the catalogue names for this run, or that a packed one was made of."""
         named = self._read(
             r"SELECT max(generation) FROM (SELECT CAST(regexp_extract(path, '\.g([0-9]+)\.', 1) AS INT) AS generation "
-            f"FROM (SELECT path, source, run FROM {OPEN}.files UNION ALL SELECT path, source, run FROM _syncd.let_go) "
+            f"FROM (SELECT path, source, run FROM {OPEN}.files UNION ALL SELECT path, source, run FROM _syncd.let_go "
+            "UNION ALL SELECT rejects, source, run FROM _syncd.parts) "
             r"WHERE source = $1 AND run = $2 AND regexp_matches(path, '\.g[0-9]+\.') "
             f"UNION ALL SELECT generation FROM {OPEN}.members WHERE source = $1 AND run = $2)",
             run.source,
@@ -177,13 +178,15 @@ class Lake:
 
     def rejected(self, source: str, run: str, most: int) -> list[dict[str, Any]]:
         """The first rejected lines of a run: part, row, byte_offset, reason. SyncdError: their file is broken."""
-        rows = self._read(
-            "SELECT rejects FROM _syncd.parts WHERE source = ? AND run = ? AND rejects <> '' ORDER BY part", source, run
-        )
-        listed = rejected_sql([path for (path,) in rows[:most]], str(self.home))
+        with reading(self.home) as catalogue:
+            rows = catalogue.execute(
+                f"SELECT path FROM {OPEN}.rejects WHERE source = ? AND run = ? ORDER BY path", source, run
+            )
+            listed = rejected_sql([path for (path,) in rows[:most]], str(self.home), kept_sql(catalogue, self.home))
         keys = ("part", "row", "byte_offset", "reason")
+        chosen = f"SELECT {', '.join(keys)} FROM ({listed}) WHERE source = ? AND run = ?"
         try:
-            lines = self._read(f"SELECT {', '.join(keys)} FROM ({listed}) ORDER BY ALL LIMIT {most:d}")
+            lines = self._read(f"{chosen} ORDER BY ALL LIMIT {most:d}", source, run)
         except DAMAGE as error:
             raise SyncdError(f"the rejected lines of {source}/{run} can't be read: {error}") from error
         return [dict(zip(keys, line, strict=True)) for line in lines]
@@ -326,7 +329,7 @@ class Lake:
         todo = plan(stored, layouts, keyed, utc(self._clock()), reserved(self.home))
         pack = next((pack for pack in todo if pack.first.path not in self._unpackable), None)
         if pack is None:
-            return None
+            return self._pack_rejects()
         self._unpackable.add(pack.first.path)
         try:
             with disk.trouble("packing"):
@@ -337,6 +340,19 @@ class Lake:
             hidden_of(self.home, pack).unlink(missing_ok=True)
         self._unpackable.discard(pack.first.path)
         return done or self.pack()
+
+    def _pack_rejects(self) -> Packed | None:
+        with reading(self.home) as catalogue:
+            files = rejects.due(catalogue, utc(self._clock()))
+        if not files or files[0]["path"] in self._unpackable:
+            return None
+        self._unpackable.add(files[0]["path"])
+        with disk.trouble("packing"):
+            path, done = rejects.write(self.home, files)
+        with self._publication() as catalogue:
+            shown = rejects.show_packed(catalogue, self.home, files, path, self._clock())
+        self._unpackable.discard(files[0]["path"])
+        return done if shown else self.pack()
 
     def settle(self) -> Settled | None:
         """Look through days that are over for merge keys that come twice; None where all is known.

@@ -28,6 +28,7 @@ from syncd.destinations.lake.segments import (
     Key,
     add_segment,
     close_settled,
+    kept_files_sql,
     name_segment,
     next_number,
     show_ledger,
@@ -37,7 +38,7 @@ from syncd.destinations.lake.tables import OPEN, PARTS, RUNS, nothing
 from syncd.destinations.lake.views import listed_sql
 from syncd.model import Column, Scope, Staged
 
-TALLY = ("bytes", "sha256", "lines", "rows", "rejected", "blank")
+TALLY = ("bytes", "sha256", "lines", "rows", "rejected", "blank", "rejects", "rejects_sha256")
 Sums = dict[int, dict[str, int]]  # rows of a run in packed files, by generation and part
 
 
@@ -89,8 +90,9 @@ def recover(catalogue: Catalogue, home: Path, packed: Sequence[PackedFile]) -> l
     """Have temporary tables of all that the segments tell: `members` of the packed files that there are, each row of
     a part but once; closed `runs` and `parts`. What was accepted as lost stays so. The segments that can't be read."""
     torn: list[str] = []
-    for path in segments_of(home, "lost"):
-        name_segment(catalogue, home, "lost", path) if is_readable(home / path) else torn.append(path)
+    for kind in ("lost", "rejects"):
+        for path in segments_of(home, kind):
+            name_segment(catalogue, home, kind, path) if is_readable(home / path) else torn.append(path)
     for kind in ("runs", "parts", "members"):
         columns = COLUMNS[kind] | {"number": "BIGINT"}
         every = list(segments_of(home, kind))
@@ -116,6 +118,11 @@ def recover(catalogue: Catalogue, home: Path, packed: Sequence[PackedFile]) -> l
 def replaced(catalogue: Catalogue) -> set[str]:
     """Files of one part whose rows are in a packed file."""
     return {path for (path,) in catalogue.execute("SELECT was FROM temp._syncd_here")}
+
+
+def kept_files(catalogue: Catalogue, home: Path) -> set[str]:
+    """Files of one part whose rejected lines are in a segment."""
+    return {path for (path,) in catalogue.execute(kept_files_sql(catalogue, home))}
 
 
 def sums_of(catalogue: Catalogue, runs: Iterable[Key]) -> dict[Key, Sums]:
@@ -179,7 +186,7 @@ def show_closed(catalogue: Catalogue, home: Path, packed: Sequence[PackedFile], 
         )
     catalogue.execute(
         f"UPDATE {OPEN}.parts SET rejects = '', rejects_sha256 = '' WHERE rejects <> '' "
-        f"AND rejects NOT IN (SELECT path FROM {OPEN}.rejects)"
+        f"AND rejects NOT IN (SELECT path FROM {OPEN}.rejects UNION ALL {kept_files_sql(catalogue, home)})"
     )
     catalogue.execute(
         f"INSERT INTO {OPEN}.deliveries SELECT DISTINCT source, scope, job FROM {OPEN}.runs "
@@ -197,10 +204,12 @@ def date_closed(catalogue: Catalogue) -> None:
 
 
 def close_packed(catalogue: Catalogue, home: Path, now: datetime) -> None:
-    """Close the runs of which packed files have rows, shown or not: nothing else will tell of them."""
+    """Close the runs of which packed files have rows, shown or not, or segments rejected lines: nothing else will tell
+    of them."""
+    kept = f"SELECT source, run FROM {OPEN}.parts WHERE rejects IN ({kept_files_sql(catalogue, home)})"
     catalogue.execute(
         f"CREATE OR REPLACE TEMP TABLE _syncd_settled AS SELECT source, run FROM {OPEN}.runs "
-        "SEMI JOIN temp._syncd_members USING (source, run)"
+        f"SEMI JOIN (SELECT source, run FROM temp._syncd_members UNION ALL {kept}) USING (source, run)"
     )
     if catalogue.execute("SELECT 1 FROM temp._syncd_settled LIMIT 1"):
         close_settled(catalogue, home, now)

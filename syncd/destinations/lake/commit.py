@@ -257,6 +257,10 @@ def hide(catalogue: Catalogue, rows: Sequence[dict[str, Any]]) -> None:
             f"UPDATE {OPEN}.files had SET live = false FROM {gone} gone "
             "WHERE had.source = gone.source AND had.run = gone.run AND NOT had.packed"
         )
+        catalogue.execute(  # the files of the others are swept in time; in a segment lines are dead without this
+            f"UPDATE {OPEN}.parts had SET rejects = '' FROM {gone} gone WHERE had.source = gone.source "
+            f"AND had.run = gone.run AND NOT gone.keep AND rejects NOT IN (SELECT path FROM {OPEN}.rejects)"
+        )
         ((first, last),) = catalogue.execute(
             f"SELECT CAST(min(period_start) - {EARLY} AS DATE), CAST(max(period_end) + {LATE} AS DATE) "
             f"FROM {OPEN}.runs SEMI JOIN {gone} USING (source, run)"

@@ -20,7 +20,7 @@ from syncd.destinations.lake import disk
 from syncd.destinations.lake.catalogue import REPAIR, Catalogue, is_of_today, reading
 from syncd.destinations.lake.paths import CATALOGUE, LAKE
 from syncd.destinations.lake.tables import LOST, OPEN, nothing
-from syncd.destinations.lake.views import HIDDEN, quoted
+from syncd.destinations.lake.views import HIDDEN, listed_sql, quoted
 from syncd.errors import ConfigError
 
 BLOCK = 1 << 20
@@ -40,9 +40,11 @@ PARTS_ARE = """
         coalesce(lost.rows, 0) AS lost_rows, coalesce(lost.rejected, 0) AS lost_rejected,
         told.lines IS NULL AS unknown, told.lines <> told.rows + told.rejected + told.blank AS uneven,
         if(swept, here > told.rows, here + lost_rows <> told.rows) AS other,
-        told.rejected > 0 AND told.rejects = '' AND NOT swept AND lost_rejected = 0 AS unkept
+        told.rejected > 0 AND kept.path IS NULL AS unfound,
+        unfound AND NOT swept AND lost_rejected = 0 AS unkept
     FROM told FULL JOIN files USING (source, run, part) LEFT JOIN of_runs USING (source, run)
-        LEFT JOIN {lost} lost USING (source, run, part)
+        LEFT JOIN {lost} lost USING (source, run, part) LEFT JOIN (SELECT DISTINCT path FROM ({rejects})) kept
+        ON told.rejects = kept.path
 """
 RUNS_ARE = """
     WITH told AS (FROM _syncd.runs WHERE {slice}), sums AS (SELECT source, run, count(*) AS parts, sum(rows) AS rows,
@@ -67,10 +69,15 @@ class Flaw:
 class Published:
     """One generation of the catalogue, open: its rows are looked at where they lie, and few are here at a time."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, home: Path) -> None:
         self._catalogue = catalogue
         self._is_of_today = is_of_today(catalogue)
-        self._lost = f"({nothing(LOST)})"
+        self._lost, self._rejects = f"({nothing(LOST)})", "SELECT rejects AS path FROM _syncd.parts WHERE rejects <> ''"
+        if self._is_of_today:
+            self._rejects = f"SELECT path FROM {OPEN}.rejects"
+            rows = catalogue.execute(f"SELECT path FROM {OPEN}.segments WHERE kind = 'rejects'")
+            if kept := [path for (path,) in rows]:
+                self._rejects += f" UNION ALL SELECT was FROM read_parquet({listed_sql(kept, str(home))})"
         if self._is_of_today and catalogue.execute(f"SELECT 1 FROM {OPEN}.segments WHERE kind = 'lost' LIMIT 1"):
             self._lost = "_syncd.lost"
 
@@ -89,16 +96,20 @@ class Published:
         """Every file with rows (of one that holds many, `run` and `part` are "") and every one with rejected lines."""
         stored = f"{OPEN}.files" if self._is_of_today else "_syncd.files"
         yield from self._by_path(f"SELECT source, run, part, path, rows, bytes, sha256 FROM {stored}")
+        own = f"SEMI JOIN {OPEN}.rejects ON rejects = path" if self._is_of_today else ""
         yield from self._by_path(
             "SELECT source, run, part, rejects AS path, rejected AS rows, CAST(NULL AS BIGINT) AS bytes, "
-            "rejects_sha256 AS sha256 FROM _syncd.parts WHERE rejects <> ''"
+            f"rejects_sha256 AS sha256 FROM (SELECT * FROM _syncd.parts WHERE rejects <> '') {own}"
         )
 
     def named(self) -> set[str]:
         """Every path that it names."""
-        stored = f"{OPEN}.files UNION ALL SELECT path FROM {OPEN}.segments" if self._is_of_today else "_syncd.files"
-        paths = f"SELECT path FROM {stored} UNION ALL SELECT path FROM _syncd.let_go"
-        rows = self._catalogue.execute(f"{paths} UNION ALL SELECT rejects FROM _syncd.parts WHERE rejects <> ''")
+        tables = [f"{OPEN}.{table}" for table in ("files", "segments", "rejects")]
+        if not self._is_of_today:
+            tables = ["_syncd.files", "(SELECT rejects AS path FROM _syncd.parts)"]
+        rows = self._catalogue.execute(
+            " UNION ALL ".join(f"SELECT path FROM {table}" for table in ("_syncd.let_go", *tables))
+        )
         return {path for (path,) in rows}
 
     def holders(self, paths: Iterable[str]) -> dict[str, set[Key]]:
@@ -114,8 +125,8 @@ class Published:
 
     def losses(self) -> Iterator[Row]:
         """What no file has of the parts of loaded runs, accepted or not."""
-        for row in self._parts_are("status = 'loaded' AND (rows > here OR (rejected > 0 AND rejects = ''))"):
-            rejected = 0 if row["rejects"] else row["rejected"]
+        for row in self._parts_are("status = 'loaded' AND (rows > here OR unfound)"):
+            rejected = row["rejected"] if row["unfound"] else 0
             of = {name: row[name] for name in ("source", "run", "part")}
             yield of | {"rows": row["rows"] - row["here"], "rejected": rejected}
 
@@ -179,7 +190,7 @@ class Published:
             return self._catalogue.rows(f"FROM {table} SEMI JOIN {given} USING (source, run)")
 
     def _parts_are(self, which: str) -> Iterator[Row]:
-        return self._by_slice(f"FROM ({PARTS_ARE}) WHERE {which}", lost=self._lost)
+        return self._by_slice(f"FROM ({PARTS_ARE}) WHERE {which}", lost=self._lost, rejects=self._rejects)
 
     def _by_slice(self, sql: str, **names: str) -> Iterator[Row]:
         """The answer for some of the runs after the other: what must be held for it is never more than theirs."""
@@ -213,7 +224,7 @@ def published(home: Path) -> Iterator[Published | None]:
         for schema, name in tables:
             catalogue.execute(f"SELECT bit_xor(hash(every)) FROM {quoted(schema)}.{quoted(name)} every")
         _prove_segments(home, catalogue.rows(f"FROM {OPEN}.segments") if is_of_today(catalogue) else [])
-        yield Published(catalogue)
+        yield Published(catalogue, home)
 
 
 def _prove_segments(home: Path, segments: Iterable[Row]) -> None:

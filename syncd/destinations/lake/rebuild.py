@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from syncd.destinations.lake.closed import (
     close_packed,
     date_closed,
     is_packed,
+    kept_files,
     packed_file,
     parts_of,
     recover,
@@ -100,9 +101,10 @@ def restore(catalogue: Catalogue, home: Path, lake: Surveyed, now: datetime) -> 
     """Fill an empty catalogue, in its open transaction."""
     torn = recover(catalogue, home, lake.packed)
     done = Rebuilt(unknown=[*lake.unknown, *torn])
-    gone = replaced(catalogue)
+    kept = kept_files(catalogue, home)
+    gone = replaced(catalogue) | kept
     found = [one for one in lake.found if one.file.path not in gone]
-    ready, chosen = _ready(catalogue, found, done)
+    ready, chosen = _ready(catalogue, found, kept, done)
     declared = {one.key: one.declared for one in lake.packed}
     declared |= {(one.run.source, one.run.scope): one.declared for one in sorted(found, key=lambda one: one.written_at)}
     for key in sorted({(one.said["source"], one.said["scope"]) for one in lake.packed}):
@@ -112,7 +114,8 @@ def restore(catalogue: Catalogue, home: Path, lake: Surveyed, now: datetime) -> 
         learn(catalogue, key, declared[key], [("", mine)])
         introduce(catalogue, key, declared[key])
     for some in _slices(ready):
-        apply(catalogue, home, some, declared, now)
+        apply(catalogue, home, [(run, [_alone(part, kept) for part in parts]) for run, parts in some], declared, now)
+    _name_kept(catalogue, ready, kept)
     _date(catalogue, found)
     show_closed(catalogue, home, lake.packed, chosen)
     date_closed(catalogue)
@@ -129,20 +132,44 @@ def restore(catalogue: Catalogue, home: Path, lake: Surveyed, now: datetime) -> 
     return done
 
 
-def _ready(catalogue: Catalogue, found: Sequence[Found], done: Rebuilt) -> tuple[list[Ready], dict[Key, int]]:
+def _alone(part: Staged, kept: Container[str]) -> Staged:
+    """The part without a file of rejected lines that is none of its own."""
+    return replace(part, rejects="") if part.rejects in kept else part
+
+
+def _name_kept(catalogue: Catalogue, ready: Iterable[Ready], kept: Container[str]) -> None:
+    """Have the ledger name the files whose lines are in segments."""
+    rows = [
+        {"source": run.source, "run": run.id, "part": part.part, "rejects": part.rejects}
+        for run, parts in ready
+        for part in parts
+        if part.rejects in kept
+    ]
+    if rows:
+        with catalogue.listed(rows) as given:
+            catalogue.execute(
+                f"UPDATE {OPEN}.parts had SET rejects = now.rejects FROM {given} now "
+                "WHERE had.source = now.source AND had.run = now.run AND had.part = now.part"
+            )
+
+
+def _ready(
+    catalogue: Catalogue, found: Sequence[Found], kept: Container[str], done: Rebuilt
+) -> tuple[list[Ready], dict[Key, int]]:
     """Runs that have files of their own, oldest first; of those with packed rows too the generation that counts."""
     by_run: dict[Key, list[Found]] = defaultdict(list)
     for one in found:
         by_run[one.run.source, one.run.id].append(one)
     packed, told = sums_of(catalogue, by_run), parts_of(catalogue, by_run)
+    told = {key: {name: _known(part, kept) for name, part in parts.items()} for key, parts in told.items()}
     ready: list[Ready] = []
     chosen: dict[Key, int] = {}
     for key, files in sorted(by_run.items(), key=lambda item: min(one.written_at for one in item[1])):
         newest = max(files, key=lambda one: (one.generation, one.written_at))
         if key in packed:
-            chosen[key], parts = _beside_packed(files, packed[key], told[key])
+            chosen[key], parts = _beside_packed(files, packed[key], told.get(key, {}))
         else:
-            parts = list(_parts(files, told[key], done))
+            parts = list(_parts(files, told.get(key, {}), done))
         ready.append((newest.run, parts))
     return ready, chosen
 
@@ -155,7 +182,7 @@ def _beside_packed(files: Sequence[Found], packed: Sums, told: Mapping[str, Stag
         parts = dict(told)
         for name in {one.part for one in files if one.generation == generation}:
             mine = [one for one in files if (one.generation, one.part) == (generation, name)]
-            parts[name] = _staged(name, mine) or parts.get(name) or Staged(name)
+            parts[name] = _staged(name, mine, kept=told.get(name)) or parts.get(name) or Staged(name)
         own = {name: sum(file.rows for file in part.files) for name, part in parts.items()}
         sums = {name: rows + packed.get(generation, {}).get(name, 0) for name, rows in own.items()}
         if all(sums[name] == part.rows for name, part in parts.items()):
@@ -214,7 +241,9 @@ def _parts(files: Iterable[Found], told: Mapping[str, Staged], done: Rebuilt) ->
         parts[one.part][one.generation].append(one)
     for name, generations in sorted(parts.items()):
         closed = missing.pop(name, None)
-        newest_first = [_staged(name, generations[number], closed) for number in sorted(generations, reverse=True)]
+        newest_first = [
+            _staged(name, generations[number], closed, closed) for number in sorted(generations, reverse=True)
+        ]
         staged = [one for one in newest_first if one]
         if staged:
             yield next(filter(_is_whole, staged), staged[0])
@@ -224,9 +253,21 @@ def _parts(files: Iterable[Found], told: Mapping[str, Staged], done: Rebuilt) ->
     yield from missing.values()
 
 
-def _staged(part: str, files: Sequence[Found], closed: Staged | None = None) -> Staged | None:
-    """One generation of a part; None when neither a file nor the segments (`closed`) tell what the whole was."""
+def _known(part: Staged, kept: Container[str]) -> Staged:
+    """What segments say of a part, with the file of its rejected lines only where these are in a segment."""
+    return part if part.rejects in kept else replace(part, rejects="", rejects_sha256="")
+
+
+def _staged(
+    part: str, files: Sequence[Found], closed: Staged | None = None, kept: Staged | None = None
+) -> Staged | None:
+    """One generation of a part; None when neither a file nor the segments (`closed`) tell what the whole was.
+
+    `kept`: the same part as a segment knows it, which may have the rejected lines of this generation.
+    """
     rejects = next((one.file for one in files if one.is_rejects), File("", "", 0, 0, ()))
+    if kept and not rejects.path and kept.rejects == rejects_path(files[0].run, part, files[0].generation):
+        rejects = File(kept.rejects, "", 0, 0, (), sha256=kept.rejects_sha256)
     mine = tuple(one.file for one in files if not one.is_rejects)
     tally = next((one.tally for one in files if one.tally), None)
     if tally is None:

@@ -21,7 +21,7 @@ from syncd.destinations.lake.catalogue import Catalogue, utc
 from syncd.destinations.lake.paths import GONE, LEDGER, segment_path, temporary
 from syncd.destinations.lake.proof import digest_of
 from syncd.destinations.lake.tables import FILES, LOST, MEMBERS, OPEN, PARTS, RUNS, nothing
-from syncd.destinations.lake.views import listed_sql, text
+from syncd.destinations.lake.views import REJECTS, listed_sql, text
 
 CLOSE_AT = 1000  # settled runs that are worth a segment
 SETTLED_AFTER = timedelta(hours=1)  # a younger run is superseded or replayed more often than an old one
@@ -31,9 +31,9 @@ SETTLED = (
 )
 ALIKE = 8  # segments of about a size before they are merged; also how many times larger the next size is
 COLUMNS = {"runs": RUNS, "parts": PARTS, "members": MEMBERS, GONE: dict.fromkeys(("path", "source"), "VARCHAR")}
-COLUMNS["lost"] = LOST
+COLUMNS |= {"lost": LOST, "rejects": {**REJECTS, "was": "VARCHAR"}}
 ORDER = {"runs": "source, period_start, run", "parts": "source, run, part", "lost": "source, run, part", GONE: "path"}
-ORDER["members"] = "source, scope, date, path, run, part"
+ORDER |= {"members": "source, scope, date, path, run, part", "rejects": "source, scope, run, part, row"}
 Key = tuple[str, str]  # source and run
 
 
@@ -58,6 +58,17 @@ def show_ledger(catalogue: Catalogue, root: Path | str) -> None:
         f"UNION ALL SELECT {columns} FROM {OPEN}.members"
     )
     catalogue.execute(f"CREATE OR REPLACE VIEW _syncd.lost AS {_lost_sql(_paths(catalogue, 'lost'), root)}")
+
+
+def kept_sql(catalogue: Catalogue, root: Path | str) -> str:
+    """The rejected lines that are in segments, and that a part still names; "" where there are no such segments."""
+    paths = _paths(catalogue, "rejects")
+    return _merged_sql("rejects", paths, root) if paths else ""
+
+
+def kept_files_sql(catalogue: Catalogue, home: Path) -> str:
+    """The files of whose lines segments have a copy, as `path`."""
+    return f"SELECT DISTINCT was AS path FROM ({_rows_sql('rejects', _paths(catalogue, 'rejects'), home)})"
 
 
 def close(catalogue: Catalogue, home: Path, now: datetime) -> None:
@@ -128,10 +139,13 @@ def merge(catalogue: Catalogue, home: Path, kind: str, now: datetime) -> None:
         sizes.setdefault(int(log(max(rows, 1), ALIKE)), []).append(path)
     for paths in sizes.values():
         if len(paths) >= ALIKE:
-            add_segment(catalogue, home, kind, next_number(home), _merged_sql(kind, paths, home))
+            number, merged = next_number(home), _merged_sql(kind, paths, home)
+            if kind == "rejects":
+                merged = f"SELECT * REPLACE ({number} AS number) FROM ({merged})"
+            add_segment(catalogue, home, kind, number, merged)
             catalogue.forget(f"{OPEN}.segments", [{"path": path} for path in paths])
             let_go(catalogue, paths, now)
-            if kind != "members":
+            if kind in ("runs", "parts"):
                 every, kept = _rows_sql(kind, paths, home), _merged_sql(kind, paths, home)
                 key = "number, source, run"
                 catalogue.execute(
@@ -199,6 +213,10 @@ def _merged_sql(kind: str, paths: Sequence[str], root: Path | str) -> str:
     rows = _rows_sql(kind, paths, root)
     if kind == "members":
         return f"SELECT * FROM ({rows}) SEMI JOIN (SELECT path FROM {OPEN}.files WHERE packed) USING (path)"
+    if kind == "rejects":
+        newest = f"SELECT was, max(number) AS number FROM ({rows}) GROUP BY was"
+        parts = "SELECT rejects AS was FROM _syncd.parts WHERE rejects <> ''"
+        return f"SELECT * FROM ({rows}) SEMI JOIN ({newest}) USING (was, number) SEMI JOIN ({parts}) USING (was)"
     return f"SELECT * FROM ({rows}) QUALIFY number = max(number) OVER (PARTITION BY source, run)"
 
 

@@ -11,6 +11,7 @@ import orjson
 
 from syncd.destinations.lake import views
 from syncd.destinations.lake.catalogue import Catalogue, columns_of
+from syncd.destinations.lake.segments import kept_sql
 from syncd.destinations.lake.tables import OPEN
 from syncd.destinations.lake.views import Chunk
 from syncd.model import Column
@@ -101,8 +102,8 @@ def _create(catalogue: Catalogue, view: views.View, sql: str) -> None:
 
 def show_rejected(catalogue: Catalogue, root: Path | str) -> None:
     """Have `_syncd.rejected` over the files that there are."""
-    rows = catalogue.execute("SELECT rejects FROM _syncd.parts WHERE rejects <> '' ORDER BY ALL")
-    listed = views.rejected_sql([path for (path,) in rows], str(root))
+    rows = catalogue.execute(f"SELECT path FROM {OPEN}.rejects ORDER BY ALL")
+    listed = views.rejected_sql([path for (path,) in rows], str(root), kept_sql(catalogue, root))
     catalogue.execute(f"CREATE OR REPLACE VIEW _syncd.rejected AS {listed}")
 
 

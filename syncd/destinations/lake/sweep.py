@@ -9,6 +9,7 @@ from typing import Any
 
 from syncd.destinations.lake.catalogue import Catalogue
 from syncd.destinations.lake.paths import GONE, LAKE, LEDGER, segment_path
+from syncd.destinations.lake.segments import kept_files_sql
 from syncd.destinations.lake.show import show_rejected
 from syncd.destinations.lake.tables import OPEN
 from syncd.destinations.lake.views import listed_sql
@@ -43,7 +44,8 @@ def forget_files(catalogue: Catalogue, home: Path, which: str, values: list[Any]
     gone = f"(SELECT path FROM _syncd.let_go WHERE {which})"
     for table in ("files", "rejects", "dead"):
         catalogue.execute(f"DELETE FROM {OPEN}.{table} WHERE path IN {gone}", *values)
-    catalogue.execute(f"UPDATE {OPEN}.parts SET rejects = '' WHERE rejects IN {gone}", *values)
+    forgotten = f"SELECT path FROM {gone} EXCEPT {kept_files_sql(catalogue, home)}"
+    catalogue.execute(f"UPDATE {OPEN}.parts SET rejects = '' WHERE rejects IN ({forgotten})", *values)
     catalogue.execute(f"DELETE FROM _syncd.let_go WHERE {which}", *values)
     show_rejected(catalogue, home)
 

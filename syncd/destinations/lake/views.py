@@ -31,6 +31,10 @@ SHOWN_LINEAGE = {
     "_syncd_loaded_at": "TIMESTAMP",
 }
 assert tuple(SHOWN_LINEAGE) == LINEAGE
+REJECTS = {  # the columns of `_syncd.rejected`
+    **dict.fromkeys(("source", "scope", "run", "part"), "VARCHAR"),
+    **{"row": "BIGINT", "byte_offset": "BIGINT", "reason": "VARCHAR", "raw": "BLOB"},
+}
 
 
 @dataclass(frozen=True)
@@ -304,13 +308,11 @@ def derived(
     return names, refused
 
 
-def rejected_sql(paths: Sequence[str], root: str) -> str:
-    """`_syncd.rejected`: every rejected line, its bytes as they came."""
-    shape = dict(source="VARCHAR", scope="VARCHAR", run="VARCHAR", part="VARCHAR")
-    shape |= {"row": "BIGINT", "byte_offset": "BIGINT", "reason": "VARCHAR", "raw": "BLOB"}
-    if not paths:
-        return (
-            f"SELECT {', '.join(f'CAST(NULL AS {kind}) AS {quoted(name)}' for name, kind in shape.items())} WHERE false"
-        )
-    chosen = ", ".join(map(quoted, shape))
-    return f"SELECT {chosen} FROM read_parquet({listed_sql(paths, root)}, hive_partitioning = false)"
+def rejected_sql(paths: Sequence[str], root: str, kept: str = "") -> str:
+    """`_syncd.rejected`: every rejected line, its bytes as they came; those in files of a part, and those `kept` in
+    segments of the ledger."""
+    nothing = ", ".join(f"CAST(NULL AS {kind}) AS {quoted(name)}" for name, kind in REJECTS.items())
+    chosen = ", ".join(map(quoted, REJECTS))
+    own = f"SELECT {chosen} FROM read_parquet({listed_sql(paths, root)}, hive_partitioning = false)" if paths else ""
+    both = [own, f"SELECT {chosen} FROM ({kept})" if kept else ""]
+    return joined_sql([one for one in both if one] or [f"SELECT {nothing} WHERE false"])
