@@ -40,6 +40,8 @@ SELECT date_trunc('quarter', period_start) AS quarter, quarter + INTERVAL 3 MONT
     bit_xor(hash(source, run, status, loaded_at))
 FROM _syncd.runs WHERE $1 = '' OR source = $1 GROUP BY quarter ORDER BY quarter
 """
+# Of a week: bytes as they came, bytes of their files, when the first was loaded; when the first of all was
+Week = tuple[int, int, datetime | None, datetime | None]
 Kept = dict[tuple[str, datetime], tuple[object, list[Stretch]]]  # by source and quarter: a print of its runs
 
 
@@ -53,7 +55,7 @@ class History:
     rejecting: list[dict[str, Any]] = field(default_factory=list)  # the same of those with rejected lines
     short: list[dict[str, Any]] = field(default_factory=list)  # the same of those of which rows are lost for good
     known: dict[Key, str] = field(default_factory=dict)  # of the runs that were asked about: the status
-    lately: tuple[int, int, datetime | None] = (0, 0, None)  # landed bytes, stored bytes, when the first was loaded
+    lately: Week = (0, 0, None, None)
 
 
 def told(catalogue: Catalogue, kept: Kept, since: datetime, runs: Iterable[Key], most: int, rejecting: int) -> History:
@@ -188,15 +190,15 @@ def known(catalogue: Catalogue, runs: Iterable[Key]) -> dict[Key, str]:
     return {(source, run): status for source, run, status in found}
 
 
-def lately(catalogue: Catalogue, since: datetime) -> tuple[int, int, datetime | None]:
-    """Of the runs loaded since then: bytes as they came, bytes of their files, when the first was loaded."""
+def lately(catalogue: Catalogue, since: datetime) -> Week:
+    """Of the runs loaded since then: bytes as they came, bytes of their files, when the first was loaded; when ever."""
     ((landed, first, earliest, latest),) = catalogue.execute(
         f"SELECT coalesce(sum(bytes), 0), min(loaded_at), CAST(min(period_start) - {EARLY} AS DATE), "
         f"CAST(max(period_end) + {LATE} AS DATE) FROM _syncd.runs WHERE loaded_at > ?",
         since,
     )
     if first is None:
-        return 0, 0, None
+        return 0, 0, None, None
     ((stored,),) = catalogue.execute(
         "SELECT coalesce(sum(bytes), 0) FROM _syncd.files SEMI JOIN (SELECT source, scope, run FROM _syncd.runs "
         "WHERE loaded_at > ?) USING (source, scope, run) WHERE date BETWEEN ? AND ?",
@@ -204,7 +206,8 @@ def lately(catalogue: Catalogue, since: datetime) -> tuple[int, int, datetime | 
         earliest,  # of years of files only those are read that these bounds may hold
         latest,
     )
-    return int(landed), int(stored), first.replace(tzinfo=UTC)
+    ((began,),) = catalogue.execute("SELECT min(loaded_at) FROM _syncd.runs")
+    return int(landed), int(stored), _aware(first), _aware(began)
 
 
 def _aware(instant: datetime) -> datetime:
