@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from syncd.destinations.lake import Lake
 from syncd.destinations.lake.commit import add_new
 from syncd.destinations.lake.paths import packed_path
+from syncd.destinations.lake.proof import Flaw, published
 from syncd.destinations.lake.segments import add_segment, next_number, show_ledger
 from syncd.destinations.lake.show import show_all
 from syncd.destinations.lake.tables import OPEN
@@ -182,7 +183,7 @@ def lay_down(lake: Lake, clock: Clock, runs: int, jobs: int, scopes: int, until:
         catalogue.insert(f"{OPEN}.files", [file | same for file in files])
         members = (
             "SELECT path, source, scope, years.run, 'p' || p AS part, date, "
-            f"{ROWS // 2} AS rows, 100 AS bytes, '' AS sha256, path || years.run || p AS was, 1 AS generation, "
+            f"{ROWS} AS rows, 100 AS bytes, '' AS sha256, path || years.run || p AS was, 1 AS generation, "
             f"{number + 1} AS number FROM years JOIN {OPEN}.files USING (source, scope), range(2) a(p) "
             "WHERE packed AND date = CAST(period_start AS DATE)"
         )
@@ -200,6 +201,12 @@ def timed(name: str, action: Callable[[], Any]) -> Any:
     more = (memory() - before) >> 20
     print(f"| {name} | {spent.seconds:.2f} | {spent.cpu:.2f} | {spent.written / 1e6:.1f} | {more:+} |", flush=True)
     return answer
+
+
+def prove(home: Path) -> list[Flaw]:
+    with published(home) as ledger:
+        assert ledger
+        return list(ledger.misfigured())
 
 
 def told(name: str, spent: list[Spent]) -> None:
@@ -259,6 +266,8 @@ def main() -> None:
     told("days packed", list(packing(lake)))
     timed("what status and the page read of the ledger", lambda: lake.history(clock.now - timedelta(days=7), (), 25, 5))
     timed("the same when nothing has changed", lambda: lake.history(clock.now - timedelta(days=7), (), 25, 5))
+    flaws = timed("the figures of the ledger, as verify proves them", lambda: prove(home))
+    assert not flaws, flaws
     ((files,),) = lake._read(f"SELECT count(*) FROM {OPEN}.files WHERE live")
     ((ever,),) = lake._read("SELECT count(*) FROM _syncd.files")
     ((runs,),) = lake._read("SELECT count(*) FROM _syncd.runs")
