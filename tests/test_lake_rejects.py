@@ -14,6 +14,7 @@ from syncd.destinations.lake.proof import published
 from syncd.destinations.lake.rejects import MANY
 from syncd.model import Run, Staged
 from tests.destination_contract import LANDED, SESSIONS, batch, day, load, query, rows_of, run, staged
+from tests.reader import answer
 
 LINES = "SELECT * FROM _syncd.rejected ORDER BY ALL"
 PARTS = "SELECT source, run, part, bytes, sha256, lines, rows, rejected, blank FROM _syncd.parts ORDER BY ALL"
@@ -80,6 +81,8 @@ def test_the_lines_stay_the_same_and_the_files_go_in_time(aging: Aging) -> None:
     lake.sweep("acme", aging.now, [])
     lake.sweep("acme", datetime.now(aging.now.tzinfo) + timedelta(days=1), [])
     assert on_disk(lake) == []
+    attach = f"ATTACH '{str(lake.home / 'warehouse.duckdb').replace(chr(39), chr(39) * 2)}' AS w (READ_ONLY)"
+    assert answer("1.1", attach, "USE w", "SELECT count(*), count(raw) FROM _syncd.rejected") == [[MANY, MANY]]
     assert (query(lake.home, LINES), query(lake.home, PARTS)) == before
     assert is_sound(lake)
 

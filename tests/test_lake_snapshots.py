@@ -13,6 +13,7 @@ import pytest
 from syncd.destinations.lake import Lake
 from syncd.model import Column, Run, Scope
 from tests.destination_contract import INT64, LANDED, TEXT, batch, day, load, query, staged
+from tests.reader import answer
 
 COLUMNS = (Column("id", INT64, "id", "declared"), Column("name", TEXT, "name", "declared"))
 GOALS = Scope("goals", COLUMNS, (("id",),), snapshot=True)
@@ -172,6 +173,9 @@ def test_a_day_of_snapshots_becomes_one_file_and_the_same_row_for_row(tmp_path: 
     assert [one.files for one in iter(packer.pack, None)] == [12]
     assert query(lake.home, "SELECT packed FROM _syncd_open.files") == [(True,)]
     assert told(lake) == before
+    attach = f"ATTACH '{lake.home / 'warehouse.duckdb'}' AS w (READ_ONLY)"
+    counted = "SELECT (SELECT count(*) FROM ab.goals), (SELECT count(*) FROM ab.goals_history)"
+    assert answer("1.1", attach, "USE w", counted) == [[len(before[0]), len(before[1])]]
     take(packer, 15, {1: "new", 2: "c"})
     take(packer, 14, {1: "late"})
     then = taken | {14: {1: "late"}, 15: {1: "new", 2: "c"}}
