@@ -8,6 +8,7 @@ closed runs and parts, a packed file for each day and scope, and what each is ma
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shutil
 import statistics
@@ -111,10 +112,14 @@ def a_run(job: int, hour: datetime, scopes: int) -> Run:
     return Run("acme", f"{job}-{job * 10**6 + number}", f"scope_{job % scopes}", "jsonl", hour, ends, str(job), ends)
 
 
-def live_through(lake: Lake, clock: Clock, first: datetime, hours: int, jobs: int, scopes: int) -> dict[str, Any]:
+def live_through(
+    lake: Lake, clock: Clock, first: datetime, hours: int, jobs: int, scopes: int, minutes: float = math.inf
+) -> dict[str, Any]:
     """Every hour each job delivers a run; runs that are ready together are committed together; days are packed."""
-    commits, packs = [], []
+    commits, packs, end = [], [], time.monotonic() + 60 * minutes
     for number in range(hours):
+        if time.monotonic() > end:
+            break
         hour = first + timedelta(hours=number)
         clock.now = hour + timedelta(hours=2)
         ready = [(run, staged(lake, run, 2)) for run in (a_run(job, hour, scopes) for job in range(jobs))]
@@ -228,6 +233,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=200)
     parser.add_argument("--scopes", type=int, default=5)
     parser.add_argument("--hours", type=int, default=30, help="lived through on top of the years")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="after which no further hour is lived through")
     parser.add_argument("--commits", type=int, default=100, help="measured, of one run each")
     given = parser.parse_args()
     home = given.folder.absolute()
@@ -251,11 +257,12 @@ def main() -> None:
     ]
     timed("100,000 listed runs, each looked up", lambda: [run for run in listed if run not in loaded])
     timed("sweep, nothing to do", lambda: lake.sweep("acme", clock.now, []))
-    lived = live_through(lake, clock, until, given.hours, given.jobs, given.scopes)
+    lived = live_through(lake, clock, until, given.hours, given.jobs, given.scopes, given.minutes)
+    hours = len(lived["commits"])
     told(f"commits of {given.jobs} runs together", lived["commits"])
     one_by_one = []
     for number in range(given.commits):
-        hour = until + timedelta(hours=given.hours + number // given.jobs)
+        hour = until + timedelta(hours=hours + number // given.jobs)
         run = a_run(number % given.jobs, hour, given.scopes)
         parts = staged(lake, run, 2)
         with spending() as commit:
