@@ -92,7 +92,7 @@ def files(home: Path) -> dict[str, bytes]:
 
 READER = """
 import duckdb, sys, time
-whole, seen, end = int(sys.argv[2]), set(), time.monotonic() + 60
+whole, seen, end = int(sys.argv[2]), set(), time.monotonic() + 600
 while max(seen, default=0) < whole * 20 and time.monotonic() < end:
     with duckdb.connect(sys.argv[1], read_only=True) as connection:
         seen.add(connection.execute("SELECT count(*) FROM acme.sessions").fetchone()[0])
@@ -180,4 +180,4 @@ class DestinationContract:
             assert reader.stdout and reader.stdout.readline() == b"reading\n"
             for on in range(2, 21):
                 load(destination, run(f"7-{on}", on=on), batch(rows_of(50, on=on)))
-            assert reader.wait(timeout=60) == 0
+            assert reader.wait(timeout=600) == 0

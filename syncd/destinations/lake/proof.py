@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import errno
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ RUNS_ARE = """
     WITH told AS (FROM _syncd.runs WHERE {slice}), sums AS (SELECT source, run, count(*) AS parts, sum(rows) AS rows,
         sum(rejected) AS rejected, sum(bytes) AS bytes FROM _syncd.parts WHERE {slice} GROUP BY ALL)
     SELECT source, run, told.status IS NULL AS unknown, {pairs}
-    FROM told FULL JOIN sums USING (source, run) WHERE unknown OR {differ}
+    FROM told FULL JOIN sums USING (source, run) WHERE unknown OR {differ} ORDER BY source, run
 """
 
 
@@ -136,11 +136,14 @@ class Published:
 
     def counts(self) -> dict[str, int]:
         """How much it tells of; `files` are pairs of a part and a file, `rows` and `bytes` theirs."""
-        (row,) = self._catalogue.execute(
-            "SELECT (SELECT count(*) FROM _syncd.runs), (SELECT count(*) FROM _syncd.parts), count(*), "
-            "coalesce(sum(rows), 0), coalesce(sum(bytes), 0) FROM _syncd.files"
+        ((runs, parts),) = self._catalogue.execute(
+            "SELECT (SELECT count(*) FROM _syncd.runs), (SELECT count(*) FROM _syncd.parts)"
         )
-        return dict(zip(("runs", "parts", "files", "rows", "bytes"), map(int, row), strict=True))
+        sums = "SELECT count(*) AS files, coalesce(sum(rows), 0) AS rows, coalesce(sum(bytes), 0) AS bytes"
+        found = Counter({"runs": runs, "parts": parts, "files": 0, "rows": 0, "bytes": 0})
+        for row in self._by_slice(f"{sums} FROM _syncd.files WHERE {{slice}}"):
+            found.update({name: int(count) for name, count in row.items()})
+        return dict(found)
 
     def misfigured(self) -> Iterator[Flaw]:
         """Where it contradicts itself: lines of a part, rows of its files, sums of a run."""
@@ -190,7 +193,9 @@ class Published:
             return self._catalogue.rows(f"FROM {table} SEMI JOIN {given} USING (source, run)")
 
     def _parts_are(self, which: str) -> Iterator[Row]:
-        return self._by_slice(f"FROM ({PARTS_ARE}) WHERE {which}", lost=self._lost, rejects=self._rejects)
+        return self._by_slice(
+            f"FROM ({PARTS_ARE}) WHERE {which} ORDER BY source, run, part", lost=self._lost, rejects=self._rejects
+        )
 
     def _by_slice(self, sql: str, **names: str) -> Iterator[Row]:
         """The answer for some of the runs after the other: what must be held for it is never more than theirs."""
@@ -198,9 +203,7 @@ class Published:
         many = 1 + runs // SLICE
         for number in range(many):
             mine = f"hash(source, run) % {many} = {number}"
-            yield from sorted(
-                self._catalogue.rows(sql.format(slice=mine, **names)), key=lambda row: (row["source"], row["run"])
-            )
+            yield from self._catalogue.rows(sql.format(slice=mine, **names))
 
     def _by_path(self, sql: str) -> Iterator[Row]:
         after = ""
