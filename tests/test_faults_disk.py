@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import random
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +69,16 @@ def test_a_fault_is_seen_by_the_command(stand: Stand, load: tuple[Stage, Tables]
     assert list(flaws(ended)) == []
     finish(stand, stage, expected, tally := Tally(), "a full disk")
     assert tally.wrong == []
+
+
+def test_a_disk_that_fails_later_in_the_life_of_a_run(tmp_path: Path) -> None:
+    chance, tally = random.Random(8), Tally()
+    with standing(tmp_path, days=1) as stand:
+        for stage in stages(stand.sandbox):
+            expected = stage.set_up(stand)
+            for kind in chance.sample(sorted(FAULTS), 2) if stage.name != "load" else ():
+                trap = chance.choice(list(traps(stand, stage, FAULTS[kind])))
+                suffer(stand, stage, expected, f"{stage.name}, {kind}", trap, tally)
+            stand.put_back(stage.over)
+    assert (tally.wrong, tally.lost, tally.doubled) == ([], 0, 0)
+    assert tally.goes == 8

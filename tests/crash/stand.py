@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import tarfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
 
 from syncd.sandbox.contentsquare import Sandbox
 from tests.crash.starter import Call, Ended, Op, Starter, Trap, come_by
@@ -22,6 +26,7 @@ from tests.sandbox_fixture import running
 ACCOUNT: dict[str, Any] = dict(
     jobs=1, days=2, rows=24, parts=2, frequency="daily", format="jsonl", type_change="fraction", broken_lines=1
 )
+DATA = Path(__file__).parent.parent / "data"
 LEDGER = {
     "_syncd.runs": "SELECT * EXCLUDE (loaded_at) FROM _syncd.runs",
     "_syncd.parts": "SELECT source, run, part, bytes, sha256, lines, rows, rejected, blank FROM _syncd.parts",
@@ -133,14 +138,30 @@ def replayed(stand: Stand) -> None:
     stand.configure(lake={"keep_superseded": "0d"})
 
 
+def aged(stand: Stand) -> None:
+    """A lake and a state in the shape of the first syncd, and a vendor who goes on."""
+    stand.configure()
+    shutil.rmtree(stand.home.data_dir)
+    with tarfile.open(DATA / "lakes" / "2026-11-21.tar.gz") as packed:
+        packed.extractall(stand.home.data_dir, filter="data")
+    alembic = Config()
+    alembic.set_main_option("script_location", str(DATA.parent.parent / "migrations"))
+    state = sa.create_engine(f"sqlite:///{stand.home.data_dir}/state.sqlite")
+    with state.begin() as connection:
+        alembic.attributes["connection"] = connection
+        command.upgrade(alembic, "0001")
+    state.dispose()
+
+
 def stages(sandbox: Sandbox) -> list[Stage]:
-    """The life of a run: loaded by the daemon, parsed again, mended, superseded."""
+    """The life of a run: loaded by the daemon, parsed again, mended, superseded; an old lake, brought up to date."""
     run = next(run["run"] for run in sandbox.truth())
     return [
         Stage("load", ("run",), first),
         Stage("replay", ("replay", f"acme/{run}"), replayed),
         Stage("repair", ("verify", "--repair"), damaged),
         Stage("supersede", ("once",), restated),
+        Stage("upgrade", ("once",), aged),
     ]
 
 
