@@ -30,6 +30,7 @@ from syncd.destinations.lake.catalogue import (
     utc,
 )
 from syncd.destinations.lake.commit import Ready, apply, lose, prove, withdraw
+from syncd.destinations.lake.layout import reserved
 from syncd.destinations.lake.learn import learned
 from syncd.destinations.lake.loaded import Digests, LoadedRuns, ids_of
 from syncd.destinations.lake.migrate import grow, is_grown, migrate
@@ -40,7 +41,7 @@ from syncd.destinations.lake.rebuild import Rebuilt, restore, survey
 from syncd.destinations.lake.segments import CLOSE_AT, SETTLED, SETTLED_AFTER, Key, accept, close, kept_sql, show_ledger
 from syncd.destinations.lake.settle import doubts, shared, write_down
 from syncd.destinations.lake.show import layouts_of, show_all
-from syncd.destinations.lake.stage import reserved, write_part
+from syncd.destinations.lake.stage import write_part
 from syncd.destinations.lake.sweep import forget_files, named, remove_orphans
 from syncd.destinations.lake.tables import OPEN
 from syncd.destinations.lake.views import rejected_sql

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from syncd.destinations.lake.catalogue import Catalogue
 from syncd.destinations.lake.commit import add_new, layout_of
+from syncd.destinations.lake.layout import read_columns
 from syncd.destinations.lake.pack import FOOTER
 from syncd.destinations.lake.paths import PACKED, segment_path
 from syncd.destinations.lake.proof import ROWS, digest_of
@@ -33,7 +34,6 @@ from syncd.destinations.lake.segments import (
     next_number,
     show_ledger,
 )
-from syncd.destinations.lake.stage import read_columns
 from syncd.destinations.lake.tables import OPEN, PARTS, RUNS, nothing
 from syncd.destinations.lake.views import listed_sql
 from syncd.model import Column, Scope, Staged

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from syncd.destinations.lake import disk, stage, views
 from syncd.destinations.lake.catalogue import Catalogue, columns_of, connect
 from syncd.destinations.lake.commit import add_new, layout_of
+from syncd.destinations.lake.layout import spelled
 from syncd.destinations.lake.paths import GONE, LAKE, PACKING, packed_path, temporary
 from syncd.destinations.lake.plan import Pack, Stored
 from syncd.destinations.lake.proof import digest_of
@@ -156,7 +157,7 @@ def _footer(pack: Pack, scope: Scope) -> str:
     said = {"source": first.source, "scope": first.scope, "date": str(first.date), "dated": pack.dated}
     said |= {"loaded_at": max(file.loaded_at for file in pack.files).isoformat(), "layout": spell(pack.layout)}
     said |= {"merge_keys": scope.merge_keys, "event_time": scope.event_time, "snapshot": scope.snapshot}
-    columns = [stage.spelled(column) for column in scope.columns if column.source_name in names]
+    columns = [spelled(column) for column in scope.columns if column.source_name in names]
     return orjson.dumps(said | {"columns": columns}).decode()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from syncd.destinations.lake.stage import Layout
+from syncd.destinations.lake.layout import Layout
 from syncd.model import Column
 
 FULL = 256 << 20  # bytes that a packed file is about to have

@@ -35,11 +35,12 @@ from syncd.destinations.lake.closed import (
     sums_of,
 )
 from syncd.destinations.lake.commit import CHUNK, PERIOD, Ready, apply, hide, introduce, learn, supersede
+from syncd.destinations.lake.layout import read_columns
 from syncd.destinations.lake.paths import LAKE, LEDGER, part_path, rejects_path
 from syncd.destinations.lake.proof import digest_of, on_disk
 from syncd.destinations.lake.segments import Key, show_ledger
 from syncd.destinations.lake.show import show_all
-from syncd.destinations.lake.stage import FOOTER, TALLIES, read_columns
+from syncd.destinations.lake.stage import FOOTER, TALLIES
 from syncd.destinations.lake.tables import OPEN
 from syncd.model import File, Run, Scope, Staged
 

@@ -23,11 +23,11 @@ import pyarrow.parquet as pq
 
 from syncd.destinations.lake import disk
 from syncd.destinations.lake.encodings import encodings
-from syncd.destinations.lake.naming import LINEAGE, given
+from syncd.destinations.lake.layout import Layout, reserved, spelled
 from syncd.destinations.lake.paths import part_path, rejects_path, temporary
 from syncd.errors import StartOver
 from syncd.model import Batch, Column, File, Landed, Rejected, Run, Scope, Staged
-from syncd.types import Type, arrow, join
+from syncd.types import arrow, join
 
 FOOTER = b"syncd"  # the key of what a file says about itself: the catalogue can be rebuilt from the lake alone
 TALLIES = b"syncd_part"  # the same for its part so far; `is_whole` in those shut when the part has ended
@@ -43,48 +43,6 @@ REJECTED = pa.schema(
     dict.fromkeys(("source", "scope", "run", "part"), pa.string())
     | {"row": pa.int64(), "byte_offset": pa.int64(), "reason": pa.string(), "raw": pa.binary()}
 )
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The columns of a file. `columns` bear the names in the file; the vendor's spelling tells them apart."""
-
-    columns: tuple[Column, ...] = ()
-
-    def fits(self, columns: Iterable[Column]) -> bool:
-        """Each of these can be written here as it is; those that lack are null."""
-        here = {column.source_name: column.type for column in self.columns}
-        return all(here.get(column.source_name) == column.type.plain for column in columns)
-
-    def grown(self, columns: Iterable[Column], reserved: Iterable[str]) -> Layout:
-        """This one with these columns added, or stored as these types now."""
-        kept = {column.source_name: column for column in self.columns}
-        taken = {*reserved, *(column.name.lower() for column in self.columns)}
-        for column in columns:
-            known = kept.get(column.source_name)
-            name = known.name if known else given(column.name, taken)
-            taken.add(name.lower())
-            kept[column.source_name] = Column(name, column.type.plain, column.source_name, column.origin)
-        return Layout(tuple(kept.values()))
-
-    def rows(self, batch: Batch) -> pa.RecordBatch:
-        """The batch's rows in this layout."""
-        here = {column.source_name: at for at, column in enumerate(batch.columns)}
-        names, arrays = ["_syncd_row"], [batch.rows.column(batch.rows.num_columns - 1)]
-        for column in self.columns:
-            kind, at = arrow(column.type), here.get(column.source_name)
-            array = pa.nulls(batch.rows.num_rows, kind) if at is None else batch.rows.column(at)
-            names.append(column.name)
-            arrays.append(array if array.type.equals(kind) else array.cast(kind))
-        return pa.RecordBatch.from_arrays(arrays, names=names)
-
-
-def reserved(root: Path) -> set[str]:
-    """Names, in lower case, that no column of a file under `root` can have.
-
-    `hive_partitioning` takes every `key=value` folder for a column, and lets it hide the file's own.
-    """
-    return {*LINEAGE, *(name.partition("=")[0].lower() for name in root.parts if "=" in name)}
 
 
 def event_dates(batch: Batch, scope: Scope, run: Run) -> tuple[pa.Array, pa.Array]:
@@ -398,13 +356,3 @@ def _footer(run: Run, scope: Scope, part: str, generation: int, layout: Layout) 
             },
         }
     )
-
-
-def spelled(column: Column) -> list[str]:
-    """A column with all that is known of it, for a footer."""
-    return [column.name, str(column.type), column.source_name, column.origin, column.description]
-
-
-def read_columns(spelled: Iterable[Sequence[str]]) -> tuple[Column, ...]:
-    """The columns that `spelled` spelled."""
-    return tuple(Column(name, Type.parse(kind), *rest) for name, kind, *rest in spelled)
