@@ -63,7 +63,7 @@ class TestContractWithPatience(SourceContract):
         {"refuse_every": 2, "refuse_with": "200"},
         {"refuse_every": 2, "refuse_with": "500"},
         {"refuse_every": 2, "refuse_with": "cut"},
-        {"token_life": 0.01},
+        {"token_life": 0.03},
         {"no_expires_in": True, "jwt_expired_every": 2},
         {"endpoint": "slash"},
         {"endpoint": "absent"},
