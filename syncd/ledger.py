@@ -102,8 +102,9 @@ def every_run(settings: Settings, state: str | None, source: str | None) -> Iter
 def states_of(settings: Settings, names: Iterable[str]) -> dict[str, str]:
     """The state of each run that there is, by its name."""
     keys = [(source, run) for source, _, run in (name.partition("/") for name in names)]
+    lake = lake_of(settings)
     flying = {key: row["state"] for key, row in in_flight(read_state(settings.state_path)).items()}
-    return {"/".join(key): state for key, state in (flying | lake_of(settings).known(keys)).items()}
+    return {"/".join(key): state for key, state in (flying | lake.known(keys)).items()}
 
 
 def lake_of(settings: Settings) -> Lake:

@@ -22,6 +22,12 @@ from tests.home import Home
 TIMES = ("_syncd_run", "_syncd_completed_at", "_syncd_loaded_at", "_syncd_date")
 
 
+def once(home: Home, expect: int = 0) -> subprocess.CompletedProcess[str]:
+    """`syncd once`, in a second of its own: a reading is named by its second."""
+    time.sleep(1 - time.time() % 1)
+    return home.once(expect=expect)
+
+
 def views(home: Home) -> list[str]:
     return [name for (name,) in home.query("SELECT view_name FROM duckdb_views() WHERE schema_name = 'ab' ORDER BY 1")]
 
@@ -38,7 +44,7 @@ def held(home: Home, scope: str) -> list[tuple[Any, ...]]:
 def test_an_account_is_mirrored_and_no_secret_of_it_is_anywhere(tmp_path: Path) -> None:
     with running(experiences=3, goals=1, entries=1, history=5, odd=True, references="objects") as vendor:
         home = Home(tmp_path, {"ab": vendor.settings()})
-        told = home.once().stderr
+        told = once(home).stderr
         names = set(views(home))
         assert {"goals", "goals_history", "knowledge_bases", "aggregated_report_latest", "live_data"} <= names
         assert "raw_data" not in names
@@ -56,13 +62,13 @@ def test_an_account_is_mirrored_and_no_secret_of_it_is_anywhere(tmp_path: Path) 
 def test_what_changes_and_what_goes_is_history(tmp_path: Path) -> None:
     with running() as vendor:
         home = Home(tmp_path, {"ab": vendor.settings(scopes=only("goals", "experiences"))})
-        home.once()
-        assert '"unchanged":2' in home.once().stderr
+        once(home)
+        assert '"unchanged":2' in once(home).stderr
         goals = vendor.api.account.lists[2001, "goals"]
         goals[0]["name"] = "renamed"
         goals.pop()
         vendor.api.account.lists[2001, "experiences"][0]["status"] = "deleted"
-        home.once()
+        once(home)
         assert home.query("SELECT name FROM ab.goals WHERE id = 200101") == [("renamed",)]
         versions = "SELECT count(*), count(valid_to) FROM ab.{} WHERE id = {}"
         assert home.query(versions.format("goals_history", 200101)) == [(2, 1)]
@@ -73,15 +79,15 @@ def test_what_changes_and_what_goes_is_history(tmp_path: Path) -> None:
 def test_raw_data_waits_for_its_mail_and_is_bound_by_the_vendors_job_id(tmp_path: Path) -> None:
     with running(experiences=1, packing="gzip") as vendor:
         home = Home(tmp_path, {"ab": vendor.settings(scopes=only(raw_data="1d"), projects=[2001])})
-        home.once(expect=75)
-        home.once(expect=75)
+        once(home, expect=75)
+        once(home, expect=75)
         (run,) = home.json("runs")
         assert (run["state"], run["scope"]) == ("waiting", "raw_data") and "syncd ingest ab" in run["hint"]
         (mail,) = vendor.mails
         taken = home.run("ingest", "ab", mail["job"], mail["url"])
         assert taken.returncode == 0, taken.stderr
         assert home.query("SELECT count(*), count(DISTINCT visitor_id) FROM ab.raw_data") == [(40, 20)]
-        home.once()
+        once(home)
         assert len(vendor.log()["asked"]) == 1
         on_disk = b"".join(path.read_bytes() for path in home.data_dir.rglob("*") if path.is_file())
         assert b"signature=" not in on_disk
@@ -91,10 +97,10 @@ def test_raw_data_waits_for_its_mail_and_is_bound_by_the_vendors_job_id(tmp_path
 def test_raw_data_is_asked_for_once_though_the_state_is_lost(tmp_path: Path) -> None:
     with running(experiences=1) as vendor:
         home = Home(tmp_path, {"ab": vendor.settings(scopes=only(raw_data="1s"), projects=[2001])})
-        home.once(expect=75)
+        once(home, expect=75)
         (before,) = home.json("runs")
         (home.data_dir / "state.sqlite").unlink()
-        home.once(expect=75)  # its next interval has come
+        once(home, expect=75)  # its next interval has come
         (after,) = home.json("runs")
         same = ("run", "state", "vendor_job", "error", "hint")
         assert {key: before[key] for key in same} == {key: after[key] for key in same}
@@ -108,14 +114,14 @@ def test_raw_data_is_asked_for_once_though_the_state_is_lost(tmp_path: Path) -> 
 def test_a_scope_without_rights_is_one_line_until_the_right_is_granted(tmp_path: Path) -> None:
     with running(experiences=1, refuse_every=1, refuse_with="403", refuse_path="/goals") as vendor:
         home = Home(tmp_path, {"ab": vendor.settings(scopes=only("goals", "tags"), projects=[2001])})
-        told = [home.once(expect=1).stderr for _ in range(3)]
+        told = [once(home, expect=1).stderr for _ in range(3)]
         assert [text.count('"run_set_aside"') for text in told] == [1, 0, 0]
         (kept,) = home.json("runs", "--state", "set_aside")
         assert "/goals answers HTTP 403" in kept["error"] and "role" in kept["hint"] and kept["scope"] == "goals"
         assert home.json("status")["sources"]["ab"]["scopes"]["goals"]["runs"] == {"set_aside": 1}
         assert home.query("SELECT count(*) FROM ab.tags") == [(3,)]
         vendor.set_trouble(refuse_every=0)
-        home.once()
+        once(home)
         assert home.query("SELECT count(*) FROM ab.goals") == [(3,)]
         status = home.json("status")
         assert status["ok"] and status["sources"]["ab"]["scopes"]["goals"]["runs"] == {"loaded": 1}
@@ -124,9 +130,9 @@ def test_a_scope_without_rights_is_one_line_until_the_right_is_granted(tmp_path:
 def test_raw_data_by_link_is_here_at_once(tmp_path: Path) -> None:
     with running(experiences=1, raw="download_url") as vendor:
         home = Home(tmp_path, {"ab": vendor.settings(scopes=only(raw_data="1d"), projects=[2001])})
-        home.once()
+        once(home)
         assert home.query("SELECT count(*) FROM ab.raw_data") == [(40,)]
-        home.once()
+        once(home)
         assert len(vendor.log()["asked"]) == 1
 
 
@@ -139,7 +145,7 @@ def test_a_kill_while_the_vendor_is_asked_asks_no_second_time(tmp_path: Path) ->
                 time.sleep(0.02)
             process.kill()
             process.communicate()
-        home.once(expect=75)
+        once(home, expect=75)
         (run,) = home.json("runs")
         assert run["state"] == "waiting" and "may or may not" in run["error"]
         assert len(vendor.log()["asked"]) == 1
@@ -151,7 +157,7 @@ def test_killed_at_random_and_started_again_ends_in_the_same_tables(tmp_path: Pa
     with running(experiences=28, goals=1, history=60, killed=True) as vendor:
         section = vendor.settings(scopes=only(*scopes), projects=[2001])
         undisturbed = Home(tmp_path / "undisturbed", {"ab": section})
-        undisturbed.once()
+        once(undisturbed)
         expected = {scope: held(undisturbed, f"{scope}_latest" if "report" in scope else scope) for scope in scopes}
         vendor.set_trouble(latency=0.01)
         killed = Home(tmp_path / "killed", {"ab": section})
@@ -166,7 +172,7 @@ def test_killed_at_random_and_started_again_ends_in_the_same_tables(tmp_path: Pa
                 process.communicate()
                 kills += 1
         vendor.set_trouble(latency=0.0)
-        killed.once()
+        once(killed)
         assert kills > 1
         for scope in ("experiences", "aggregated_report", "daily_report"):
             assert held(killed, f"{scope}_latest" if "report" in scope else scope) == expected[scope], scope

@@ -34,7 +34,7 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
         assert len(before) < PAGES
         home.once()
         after = pages_asked(vendor)[len(before) :]
-        assert len(after) <= PAGES - 30 + 7, after
+        assert len(after) < PAGES - 15, after
         last = max(vendor.truth(), key=lambda run: str(run["to"]))
         assert home.query("SELECT run FROM _syncd.runs") == [(last["run"],)], "all others ended before `since`"
         state = open_state(home.data_dir / "state.sqlite")
