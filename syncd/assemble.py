@@ -55,7 +55,7 @@ class House:
     publisher: Publisher
     packer: Packer
     stop: threading.Event
-    lock: IO[str]
+    lock: IO[bytes]
 
     def stand(self) -> None:
         """TryAgain when data_dir is no longer the folder that we hold: it was removed, or another was put there."""
@@ -176,24 +176,23 @@ def open_house(
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[IO[str]]:
+def locked(path: Path) -> Iterator[IO[bytes]]:
     """Hold data_dir for this process; TryAgain when another holds it. The kernel lets go when we die."""
     with ours(path.parent):
-        lock = path.open("a+")
+        lock = path.open("ab+", buffering=0)  # closing it writes nothing, so a full disk is told here alone
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             lock.seek(0)
-            holder = lock.read().strip() or "unknown"
+            holder = lock.read().decode(errors="replace").strip() or "unknown"
             raise Busy(
                 f"another syncd works on {path.parent} (process {holder})",
                 hint="stop it first, or leave the work to it: one data_dir has one daemon",
             ) from error
         with ours(path.parent):
             lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
+            lock.write(str(os.getpid()).encode())
         yield lock
 
 

@@ -34,6 +34,7 @@ SPOTS = {  # each was a traceback once
     "no folder can be made to land in": Trap(ONCE, 1, frozenset({Op.MKDIR}), errno.EACCES, "landing"),
     "what has landed can't be read": Trap(ON, 1, frozenset({Op.OPEN}), errno.EACCES, ".part"),
     "too many files are open to read it": Trap(ON, 1, frozenset({Op.OPEN}), errno.EMFILE, ".part"),
+    "the lock can't be written": Trap(ON, 1, frozenset({Op.WRITE}), errno.ENOSPC, "syncd.lock"),
     "a torn file can't be removed": Trap(ON, 1, frozenset({Op.UNLINK, Op.RENAME}), errno.EROFS, ".tmp"),
     "the state is unreadable from some moment on": Trap(ON, 12, frozenset({Op.READ}), errno.EIO, "state.sqlite"),
     "the list of parts can't be synced": Trap(ON, 1, frozenset({Op.SYNC}), errno.EIO, "parts.json"),
