@@ -62,7 +62,7 @@ def syncd(part: Path, folder: Path) -> None:
     from syncd.memory import thrifty
     from syncd.model import Run
     from syncd.sources.contentsquare.dictionary import declared
-    from syncd.sync import stage_part
+    from syncd.stage import stage_part
 
     day, form = datetime(2026, 1, 5, tzinfo=UTC), "csv" if ".csv" in part.name else "jsonl"
     run = Run("acme", "1-1", "sessions", form, day, day + timedelta(days=1), "1", day + timedelta(days=1, hours=4))

@@ -34,7 +34,7 @@ def staged(home: Path, folder: Path, mb: int, days: int) -> None:
     from syncd.fetch import landed
     from syncd.model import Run
     from syncd.sources.contentsquare.dictionary import declared
-    from syncd.sync import stage_part
+    from syncd.stage import stage_part
 
     lake = Lake(home)
     lake.start()

@@ -71,7 +71,7 @@ def build_source(name: str, settings: SourceSettings) -> Source:
         return build_cordial(name, settings)
     if isinstance(settings, ConvertSettings):
         return build_convert(name, settings)
-    from syncd.sources.contentsquare import Contentsquare
+    from syncd.sources.contentsquare.source import Contentsquare
 
     return Contentsquare(
         name,

@@ -22,7 +22,6 @@ from syncd.model import NEVER, Landed, Part, Run, Source
 from syncd.names import file_name, text_of
 from syncd.reserve import Reserve
 
-BLOCK = 1 << 20  # bytes
 DOUBTED = ".damaged"
 LIST = "parts.json"  # can't be a part: those have an ending of their own
 
@@ -185,10 +184,3 @@ def _listed(folder: Path) -> dict[str, Any]:
             return dict(orjson.loads(path.read_bytes()))
         except (FileNotFoundError, NotADirectoryError, orjson.JSONDecodeError, TypeError, ValueError):
             return {}
-
-
-def read(path: str) -> Iterator[bytes]:
-    """The bytes of a landed file, a block at a time."""
-    with Path(path).open("rb", buffering=0) as file:
-        while block := file.read(BLOCK):
-            yield block

@@ -19,6 +19,7 @@ from syncd.landing import Landing
 from syncd.ledger import states_of
 from syncd.model import Run, Staged
 from syncd.settings import Settings
+from syncd.stage import stage_part
 from syncd.state import EXPIRED, FOUND, SET_ASIDE, WAITING, Order, open_state, run_of
 from syncd.sync import (
     End,
@@ -28,7 +29,6 @@ from syncd.sync import (
     bring_home,
     each_done,
     not_delivered,
-    stage_part,
     tally,
     watched,
 )

@@ -32,11 +32,11 @@ from syncd.disk import trouble
 from syncd.errors import BadRun, ConfigError, LinkExpired, StartOver, SyncdError, TryAgain
 from syncd.inquiry import ask_why, is_due
 from syncd.judge import Rules, judge
-from syncd.landing import Landing, read
+from syncd.landing import Landing
 from syncd.model import Batch, Destination, ExportRequest, Landed, Part, Run, Scope, Staged
-from syncd.parse import parse
 from syncd.readings import forget, put_behind, stand_in
 from syncd.retry import Also, Patience, Patient
+from syncd.stage import stage_part
 from syncd.state import EXPIRED, FOUND, SET_ASIDE, STAGING, Noted, State, run_of
 
 LANES = 16  # runs on their way at once: most of the time they wait, and those that are ready together share a commit
@@ -412,20 +412,6 @@ def stage(mirror: Mirror, run: Run, scope: Scope, names: Sequence[str]) -> list[
 
     each_done(mirror.workers, one, [name for name in names if name not in done])
     return [done[name] for name in names]
-
-
-def stage_part(
-    destination: Destination,
-    scope: Scope,
-    run: Run,
-    part: str,
-    landed: Landed,
-    watched: Callable[[Iterable[Batch]], Iterable[Batch]] = iter,
-    generation: int = 1,
-) -> Staged:
-    """The unit of work: landed bytes to durable rows. Touches no state, may run anywhere, may be repeated."""
-    batches = parse(read(landed.path), scope, run.format, fields=run.fields)
-    return destination.stage(run, scope, part, landed, watched(batches), generation)
 
 
 def watched(mirror: Mirror, run: Run, batches: Iterable[Batch]) -> Iterator[Batch]:

@@ -21,8 +21,8 @@ from syncd.errors import BadRun, ConfigError, LinkExpired, SyncdError, TryAgain
 from syncd.model import NEVER, Run, Source
 from syncd.retry import Patience, Patient
 from syncd.sandbox.contentsquare import Sandbox
-from syncd.sources.contentsquare import Contentsquare
 from syncd.sources.contentsquare.api import Field, Forbidden, NewExport
+from syncd.sources.contentsquare.source import Contentsquare
 from tests.sandbox_fixture import running
 from tests.source_contract import SourceContract
 

@@ -15,8 +15,8 @@ from syncd.gaps import GONE, Gap, calendar, jobs_complete_up_to, jobs_to_ask
 from syncd.inquiry import ask_why
 from syncd.model import Failure, Job, Run
 from syncd.sandbox.contentsquare import Sandbox
-from syncd.sources.contentsquare import Contentsquare
 from syncd.sources.contentsquare.api import Field, NewExport
+from syncd.sources.contentsquare.source import Contentsquare
 from syncd.state import open_state
 from tests.home import Home
 from tests.sandbox_fixture import running

@@ -10,7 +10,7 @@ import pytest
 
 from syncd.model import SettlesUnknowns
 from syncd.sandbox.contentsquare import Sandbox
-from syncd.sources.contentsquare import Contentsquare
+from syncd.sources.contentsquare.source import Contentsquare
 from tests.home import Home
 from tests.plain_vendor import Vendor, serving
 from tests.probe_page import unsaid
