@@ -483,6 +483,10 @@ def test_a_row_is_a_run() -> None:
             {"completed_at": datetime(2026, 1, 6, tzinfo=UTC), "expires_at": NEVER},
         ),
         ({"completionTime": "yesterday"}, {"expires_at": NEVER}),
+        ({"from": "0001-01-01T00:00:00Z"}, {"start": datetime(2026, 1, 4, 23, 59, 59, 999000, UTC)}),
+        ({"to": "9999-12-31T23:59:59Z"}, {"end": datetime(2026, 1, 6, tzinfo=UTC)}),
+        ({"completionTime": "9999-12-31T23:59:59Z"}, {"expires_at": NEVER}),
+        ({"completionTime": 0}, {"expires_at": NEVER}),
     ],
 )
 def test_odd_rows_are_read(changed: dict[str, Any], expected: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 Json = Mapping[str, Any]
+YEARS = range(1970, 2200)  # others stand for "none": 0001 and 9999 are how some programs spell it
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +213,10 @@ def instant(value: object) -> datetime | None:
     """An ISO 8601 text (UTC when it names no zone), or seconds or milliseconds since 1970; None for anything else."""
     try:
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return datetime.fromtimestamp(value / 1000 if value > 1e11 else value, UTC) if value > 0 else None
-        found = datetime.fromisoformat(text(value).strip())
-        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+            found = datetime.fromtimestamp(value / 1000 if value > 1e11 else value or -1, UTC)  # 0 is none
+        else:
+            found = datetime.fromisoformat(text(value).strip())
+            found = found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
     except (ValueError, OverflowError, OSError):
         return None
+    return found if found.year in YEARS else None
