@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -160,6 +160,13 @@ def test_a_duration_carries_its_unit(text: str, seconds: float) -> None:
 def test_a_duration_without_its_unit_is_refused(text: object) -> None:
     with pytest.raises(ValueError, match="unit"):
         duration(text)
+
+
+@pytest.mark.parametrize("text", ["36501d", "999999d", "9e9d", "9" * 400 + "d"])
+def test_a_duration_that_no_instant_lies_before_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"36500d|unit"):
+        duration(text)
+    assert datetime.now(UTC) - duration("36500d") < datetime.now(UTC)
 
 
 def test_toml_dates_are_taken_as_dates(tmp_path: Path) -> None:

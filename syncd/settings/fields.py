@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+LONGEST = timedelta(days=36500)  # what lies before the year 1, counted back from now, is no instant
 
 
 def duration(value: object) -> timedelta:
@@ -21,10 +22,10 @@ def duration(value: object) -> timedelta:
     found = re.findall(r"(\d+(?:\.\d+)?)(ms|[smhdw])", str(value))
     if not found or "".join(number + unit for number, unit in found) != str(value).replace(" ", ""):
         raise ValueError('write a number with its unit: "90s", "15m", "12h", "30d"')
-    try:
-        return timedelta(seconds=sum(float(number) * UNITS[unit] for number, unit in found))
-    except OverflowError as error:
-        raise ValueError("too long: write at most a few thousand years") from error
+    seconds = sum(float(number) * UNITS[unit] for number, unit in found)
+    if seconds > LONGEST.total_seconds():
+        raise ValueError('too long: write at most "36500d"')
+    return timedelta(seconds=seconds)
 
 
 def size(value: object) -> int:
