@@ -44,6 +44,7 @@ class Daemon:
         self._running: dict[str, Future[Outcome]] = {}
         self._orders: dict[tuple[str, str], Future[list[End]]] = {}  # left by other commands, under way: one a run
         self._untried = set(house.mirrors if is_start else ())  # sources whose first pass has not ended
+        self._works = False  # whether anything is under way
         self._welcome = False  # whether some source has not refused us at its first pass
 
     def run(self, on_tick: Callable[[], None] = lambda: None) -> None:
@@ -85,6 +86,13 @@ class Daemon:
                 if sweep:
                     self._swept[name] = now
         self._house.packer.turn(passes, now, is_idle=not self._running and not self._orders)
+        self._rest_when_done()
+
+    def _rest_when_done(self) -> None:
+        worked, self._works = self._works, bool(self._running or self._orders or self._house.packer.works)
+        if worked and not self._works:  # until something is due, it may be an hour
+            self._house.lake.rest()
+            give_back()
 
     def _take_orders(self, passes: ThreadPoolExecutor) -> None:
         for run in [run for run, future in self._orders.items() if future.done()]:

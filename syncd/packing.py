@@ -30,6 +30,11 @@ class Packer:
     _running: Future[bool] | None = None
     _not_before: datetime = LONG_AGO
 
+    @property
+    def works(self) -> bool:
+        """Whether something is under way in the background."""
+        return self._running is not None
+
     def turn(self, executor: Executor, now: datetime, *, is_idle: bool) -> None:
         """Begin with the next day that is worth it, in the background; bugs pass through."""
         if self._running and self._running.done():

@@ -27,6 +27,7 @@ from syncd.destinations.lake.catalogue import (
     publication,
     put_aside,
     reading,
+    rest,
     utc,
 )
 from syncd.destinations.lake.commit import Ready, apply, lose, prove, withdraw
@@ -377,6 +378,10 @@ class Lake:
         """Scopes with more live files than that: source, scope, files."""
         counted = f"SELECT source, scope, count(*) AS files FROM {OPEN}.files WHERE live GROUP BY ALL"
         return self._read(f"FROM ({counted}) WHERE files > ? ORDER BY ALL", most)
+
+    def rest(self) -> None:
+        """Nothing is asked for the time being: what only makes the next call fast is let go."""
+        rest()
 
     @contextmanager
     def _publication(self, *, anew: bool = False) -> Iterator[Catalogue]:

@@ -12,7 +12,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import Empty, Full, LifoQueue
@@ -204,6 +204,13 @@ def _engine() -> Iterator[duckdb.DuckDBPyConnection]:
         IDLE.put_nowait(connection)
     except Full:
         connection.close()
+
+
+def rest() -> None:
+    """Close the DuckDBs that are kept: each holds tens of MB."""
+    with suppress(Empty):
+        while True:
+            IDLE.get_nowait().close()
 
 
 def _is_of_the_disk(error: duckdb.Error) -> bool:
