@@ -21,6 +21,7 @@ from syncd.rights import ours
 
 # where SQLite's WAL, which shares memory between processes, is not safe or does not work
 REMOTE = re.compile(r"nfs\d?|cifs|smb\w*|9p|afs|fuse\.(sshfs|s3fs|gcsfuse|rclone|smb.*)")
+UNFIT = re.compile(r"[?\\]")  # for DuckDB a query begins there, or a folder ends
 MOUNTS = Path("/proc/self/mountinfo")
 
 
@@ -28,6 +29,8 @@ def firm(data_dir: Path, state_dir: Path) -> None:
     """ConfigError with all that doesn't hold there, and why it must."""
     with ours(data_dir):
         problems = list(shortcomings(data_dir))
+    if odd := UNFIT.search(str(data_dir.absolute())):
+        problems.append(f"DuckDB can't write under {data_dir}, because of the {odd[0]} in its name")
     if remote := remote_kind(state_dir):
         problems.append(f"state_dir {state_dir} is on {remote}, where SQLite can lose or damage its file")
     if problems:

@@ -73,3 +73,19 @@ def test_the_state_may_lie_elsewhere_and_be_lost(tmp_path: Path) -> None:
         (tmp_path / "state" / "state.sqlite").unlink()
         home.once()
         assert home.tables() == tables
+
+
+@pytest.mark.parametrize("name", ["a?b", "a\\b", "st*r%20 [1] {a,b} o'brien=#;\n"])
+def test_a_folder_of_any_name_is_used_or_refused_with_the_reason(tmp_path: Path, name: str) -> None:
+    from tests.sandbox_fixture import running
+
+    with running(days=1) as vendor:
+        home = Home(tmp_path, {"acme": vendor.settings()}, data_dir=str(tmp_path / name))
+        if set(name) & set("?\\"):
+            assert "DuckDB can't write" in home.run("check").stdout
+            assert "DuckDB can't write" in home.once(expect=2).stderr
+        else:
+            home.once()
+            home.data_dir = tmp_path / name
+            assert home.query("SELECT count(*) > 0 FROM acme.sessions") == [(True,)]
+            assert home.run("verify").returncode == 0

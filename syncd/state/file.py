@@ -57,7 +57,7 @@ def prove(connection: sa.Connection) -> None:
 
 def engine_of(path: Path) -> sa.Engine:
     """The file at `path`, for writing; nothing is opened yet."""
-    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": WAIT_S})
+    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), connect_args={"timeout": WAIT_S})
 
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _record: object) -> None:
