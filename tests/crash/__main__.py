@@ -8,6 +8,7 @@ import random
 import sys
 import tempfile
 import time
+from itertools import islice
 from pathlib import Path
 
 from tests.crash.faults import FAULTS
@@ -32,8 +33,14 @@ def asked() -> argparse.Namespace:
     )
     parser.add_argument("--count", type=int, default=100, help="pairs, and random moments, for a stage; default: 100")
     parser.add_argument("--seed", type=int, default=0, help="of all that goes by chance; default: 0")
+    parser.add_argument("--days", type=int, default=2, help="runs at the vendor; default: 2")
+    parser.add_argument(
+        "--slice", default="1/1", help="2/3: of every three goes the second, so that three share a matrix"
+    )
     parser.add_argument("--journal", type=Path, help="keep what became of each go here, and go on from there")
+    parser.add_argument("--sum", type=Path, nargs="+", metavar="JOURNAL", help="only tell what these journals come to")
     found = parser.parse_args()
+    found.part, found.of = map(int, found.slice.split("/"))
     kinds = found.kind or [*KINDS, "power"]
     found.kinds = [each for kind in kinds for each in (FAULTS if kind == "faults" else [kind])]
     return found
@@ -62,26 +69,53 @@ class Journal:
         return self._made[name]
 
 
+COLUMNS = {"goes": 6, "stopped": 8, "alike": 6, "lost": 5, "doubled": 8}
+HEAD = f"{'stage':10} {'kind':21} " + " ".join(f"{name:>{width}}" for name, width in COLUMNS.items())
+
+
+def line(stage: str, kind: str, tally: Tally) -> str:
+    """A line of the table."""
+    return f"{stage:10} {kind:21} " + " ".join(f"{vars(tally)[name]:{width}}" for name, width in COLUMNS.items())
+
+
+def summed(journals: list[Path]) -> int:
+    """What journals come to, and all that went wrong in them."""
+    sums: dict[tuple[str, str], Tally] = {}
+    for name, told in (json.loads(text) for path in journals for text in path.read_text().splitlines()):
+        stage, rest = name.split(" ", 1)
+        kind = next(kind for kind in [*ALL] if rest.startswith(f"{kind} "))
+        sums.setdefault((stage, kind), Tally()).take(Tally(**told))
+    say(HEAD)
+    for (stage, kind), tally in sums.items():
+        say(line(stage, kind, tally))
+        for text in tally.wrong:
+            say(f"  WRONG {text}")
+    return int(any(tally.wrong for tally in sums.values()))
+
+
 def main() -> int:
     """Make the goes, and print a line for each kind of each stage."""
     wanted, wrong = asked(), 0
+    if wanted.sum:
+        return summed(wanted.sum)
     journal = Journal(wanted.journal)
-    say(f"{'stage':10} {'kind':21} {'goes':>6} {'stopped':>8} {'lost':>5} {'doubled':>8} {'s':>6}")
-    with tempfile.TemporaryDirectory(prefix="crash-") as folder, standing(Path(folder)) as stand:
+    say(f"{HEAD} {'s':>6}")
+    with standing(days=wanted.days) as stand:
+        tempfile.tempdir = str(stand.folder)  # what the vendor puts there goes with us, too
         for stage in stages(stand.sandbox):
             expected = stage.set_up(stand)
             for kind in wanted.kinds if stage.name in (wanted.stage or [stage.name]) else ():
                 chance = random.Random(f"{wanted.seed} {stage.name} {kind}")
                 began, tally, known = time.monotonic(), Tally(), set[str]()
-                for one in some(goes(stand, stage, expected, kind, known, chance, wanted.count), wanted.some, chance):
+                every = some(goes(stand, stage, expected, kind, known, chance, wanted.count), wanted.some, chance)
+                for one in islice(every, wanted.part - 1, None, wanted.of):
                     made = journal.make(f"{stage.name} {kind} {one.name}", one)
                     tally.take(made)
                     known.update(made.lines)
                     for text in made.wrong:
                         say(f"  WRONG {text}")
-                figures = f"{tally.goes:6} {tally.stopped:8} {tally.lost:5} {tally.doubled:8}"
                 of = f"  for {len(known)} lines" if kind == "lines" else ""
-                say(f"{stage.name:10} {kind:21} {figures} {time.monotonic() - began:6.0f}{of}")
+                say(f"{line(stage.name, kind, tally)} {time.monotonic() - began:6.0f}{of}")
                 wrong += len(tally.wrong)
             stand.put_back(stage.over)
     say(f"{wrong} things went wrong" if wrong else "nothing went wrong")

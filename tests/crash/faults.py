@@ -48,7 +48,8 @@ def suffer(stand: Stand, stage: Stage, expected: Tables, where: str, trap: Trap,
     tally.stopped += ended.code != 0
     may = {0, 2, 75} | ({1} if stage.command[0] == "verify" else set())  # a file that it can't read is a flaw, told
     tally.wrong += [f"{where}: {flaw}" for flaw in flaws(ended, may)]
-    finish(stand, stage, expected, tally, where)
+    says_so = ended.code == 0 and stage.command[0] != "run"  # a daemon ends with 0 whenever it is asked to
+    finish(stand, stage, expected, tally, where, is_done=says_so)
     return ended
 
 

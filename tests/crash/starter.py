@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, NamedTuple, Self
@@ -95,11 +96,15 @@ def come_by(log: Path) -> list[tuple[str, int]]:
 
 @cache
 def shim() -> Path:
-    """The shim, compiled."""
-    compiler = os.environ.get("CC", "cc")
-    made = Path(tempfile.mkdtemp(prefix="shim-")) / "shim.so"
-    command = [compiler, "-std=gnu11", "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-pthread"]
-    subprocess.run([*command, "-o", str(made), str(HERE / "shim.c")], check=True)
+    """The shim, compiled once; beside what Python has compiled."""
+    source, compiler = HERE / "shim.c", os.environ.get("CC", "cc")
+    made = HERE / "__pycache__" / f"shim-{sha256(source.read_bytes() + compiler.encode()).hexdigest()[:16]}.so"
+    if not made.exists():
+        made.parent.mkdir(exist_ok=True)
+        aside = made.with_suffix(f".{os.getpid()}")
+        command = [compiler, "-std=gnu11", "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-pthread"]
+        subprocess.run([*command, "-o", str(aside), str(source)], check=True)
+        aside.rename(made)
     return made
 
 
@@ -112,13 +117,16 @@ class Ended(NamedTuple):
 
 
 class Starter:
-    """The process that forks, from our side. One command at a time."""
+    """The process that forks, from our side. One command at a time.
+
+    It removes `folder` when we are gone, however we went.
+    """
 
     def __init__(self) -> None:
         clean = {key: value for key, value in os.environ.items() if not key.startswith("SYNCD_")}
-        self._said = Path(tempfile.mkdtemp(prefix="starter-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="crash-"))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.crash.starter"],
+            [sys.executable, "-m", "tests.crash.starter", str(self.folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -134,19 +142,18 @@ class Starter:
         if self._pid:  # a test that failed has left it running, and it would be waited for
             self.kill(signal.SIGKILL)
         self._process.communicate()  # its input ends, and so does it
-        shutil.rmtree(self._said, ignore_errors=True)
 
     @property
     def err(self) -> str:
         """What the command has said so far."""
-        return (self._said / "err").read_text()
+        return (self.folder / "err").read_text()
 
     def begin(self, arguments: list[str], root: Path, trap: Trap = Trap()) -> None:  # frozen
         """Start `syncd` with these arguments; `root`: the folder that the shim looks after."""
         for name in ("out", "err"):
-            (self._said / name).write_bytes(b"")  # what the last one said must not be taken for this one's word
+            (self.folder / name).write_bytes(b"")  # what the last one said must not be taken for this one's word
         wanted: dict[str, Any] = asdict(trap) | {"ops": sum(1 << op for op in trap.ops)}
-        self._ask({"arguments": arguments, "root": str(root), "said": str(self._said), "trap": wanted})
+        self._ask({"arguments": arguments, "root": str(root), "said": str(self.folder), "trap": wanted})
         self._pid = int(self._answer())
 
     def kill(self, number: int) -> None:
@@ -171,7 +178,7 @@ class Starter:
         self._pid = 0
         if not in_time:
             raise TimeoutError(f"no end after {timeout_s} s: {self.err[-2000:]}")
-        return Ended(code, (self._said / "out").read_text(), self.err)
+        return Ended(code, (self.folder / "out").read_text(), self.err)
 
     def _ask(self, wanted: dict[str, Any]) -> None:
         assert self._process.stdin
@@ -194,7 +201,10 @@ def fork_for_ever() -> None:
             in_the_child(wanted)
         sys.stdout.write(f"{pid}\n")
         sys.stdout.flush()
-        sys.stdin.readline()
+        if not sys.stdin.readline():  # who wanted it is gone
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         sys.stdout.write(f"{code}\n")
         sys.stdout.flush()
@@ -253,4 +263,5 @@ def watch_lines(trap: Trap) -> None:
 
 if __name__ == "__main__":
     fork_for_ever()
+    shutil.rmtree(sys.argv[1], ignore_errors=True)
     os._exit(0)
