@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -52,8 +53,9 @@ def commit(lake: Lake, numbers: Sequence[int]) -> None:
     lake.commit(ready)
 
 
-def on_disk(lake: Lake) -> list[str]:
-    return sorted(path.name for path in (lake.home / "lake" / "acme" / "_rejected").glob("*.parquet"))
+def on_disk(lake: Lake, names: str = "[!~]*.parquet") -> list[str]:
+    """Files of one part; or those of many, whose names begin with ~."""
+    return sorted(path.name for path in (lake.home / "lake" / "acme" / "_rejected").glob(names))
 
 
 def is_sound(lake: Lake) -> bool:
@@ -81,6 +83,7 @@ def test_the_lines_stay_the_same_and_the_files_go_in_time(aging: Aging) -> None:
     lake.sweep("acme", aging.now, [])
     lake.sweep("acme", datetime.now(aging.now.tzinfo) + timedelta(days=1), [])
     assert on_disk(lake) == []
+    assert len(on_disk(lake, "~*.parquet")) == 1, "where the lines of a part lie, those of many do"
     attach = f"ATTACH '{str(lake.home / 'warehouse.duckdb').replace(chr(39), chr(39) * 2)}' AS w (READ_ONLY)"
     assert answer("1.1", attach, "USE w", "SELECT count(*), count(raw) FROM _syncd.rejected") == [[MANY, MANY]]
     assert (query(lake.home, LINES), query(lake.home, PARTS)) == before
@@ -122,10 +125,40 @@ def test_segments_of_lines_are_merged(aging: Aging) -> None:
     lake = aging.lake
     for some in range(8):
         commit(lake, range(some * MANY, (some + 1) * MANY))
+        assert aging.packed() == [("_rejected", MANY, MANY)]
     before = query(lake.home, LINES)
-    aging.now += timedelta(days=3)
-    assert sum(one.files for one in iter(lake.pack, None) if one.scope == "_rejected") == 8 * MANY
-    assert query(lake.home, LINES) == before
+    assert len(before) == 8 * MANY
     segments = "SELECT count(*) FROM _syncd_open.segments WHERE kind = 'rejects'"
-    assert query(lake.home, segments) == [(2,)]
+    assert query(lake.home, segments) == [(1,)]
+    assert is_sound(lake)
+    assert len(on_disk(lake, "~*.parquet")) == 9, "a reader may have the eight open"
+    for path in lake.home.rglob("*.parquet"):
+        os.utime(path, (0, 0))
+    lake.sweep("acme", aging.now, [])
+    assert len(on_disk(lake, "~*.parquet")) == 9, "and they are no orphans"
+    aging.now += timedelta(days=30)
+    lake.sweep("acme", aging.now, [])
+    lake.sweep("acme", datetime.now(aging.now.tzinfo) + timedelta(days=1), [])
+    assert len(on_disk(lake, "~*.parquet")) == 1
+    assert query(lake.home, LINES) == before
+    (lake.home / "warehouse.duckdb").unlink()
+    assert lake.rebuild(()).doubtful == []
+    assert query(lake.home, LINES) == before
+    assert is_sound(lake)
+
+
+def test_segments_of_two_sources_stay_apart(aging: Aging) -> None:
+    lake = aging.lake
+    for source in ("acme", "other"):
+        ready = [replace(numbered(number), source=source) for number in range(MANY)]
+        lake.commit([(one, [staged(lake, one, batch([], rejected=1))]) for one in ready])
+    before = query(lake.home, LINES)
+    assert len(aging.packed()) == 2
+    for source in ("acme", "other"):
+        assert len([*(lake.home / "lake" / source / "_rejected").glob("~*.parquet")]) == 1
+    for path in lake.home.rglob("*.parquet"):
+        os.utime(path, (0, 0))
+    for source in ("acme", "other"):
+        lake.sweep(source, aging.now, [])
+    assert query(lake.home, LINES) == before
     assert is_sound(lake)

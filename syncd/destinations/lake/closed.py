@@ -8,7 +8,7 @@ newest of each counts, and what else a packed file holds is dead.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from syncd.destinations.lake.catalogue import Catalogue
 from syncd.destinations.lake.commit import add_new, layout_of
 from syncd.destinations.lake.layout import read_columns
 from syncd.destinations.lake.pack import FOOTER
-from syncd.destinations.lake.paths import PACKED, segment_path
+from syncd.destinations.lake.paths import PACKED
 from syncd.destinations.lake.proof import ROWS, digest_of
 from syncd.destinations.lake.segments import (
     COLUMNS,
@@ -32,6 +32,7 @@ from syncd.destinations.lake.segments import (
     kept_files_sql,
     name_segment,
     next_number,
+    segments_of,
     show_ledger,
 )
 from syncd.destinations.lake.tables import OPEN, PARTS, RUNS, nothing
@@ -95,7 +96,7 @@ def recover(catalogue: Catalogue, home: Path, packed: Sequence[PackedFile]) -> l
             name_segment(catalogue, home, kind, path) if is_readable(home / path) else torn.append(path)
     for kind in ("runs", "parts", "members"):
         columns = COLUMNS[kind] | {"number": "BIGINT"}
-        every = list(segments_of(home, kind))
+        every = segments_of(home, kind)
         paths = [path for path in every if is_readable(home / path)]
         torn += sorted({*every} - {*paths})
         rows = f"SELECT * FROM read_parquet({listed_sql(paths, str(home))})" if paths else nothing(columns)
@@ -221,12 +222,6 @@ def _file_row(one: PackedFile) -> dict[str, Any]:
     row = {"path": one.path, "rows": one.rows, "bytes": one.bytes, "sha256": one.sha256, "run": "", "part": ""}
     row |= {name: said[name] for name in ("source", "scope", "date", "dated", "loaded_at")}
     return row | {"layout": layout_of(said["layout"]), "chunk": int(said["date"][:4]), "live": True, "packed": True}
-
-
-def segments_of(home: Path, kind: str) -> Iterator[str]:
-    """Paths of every segment of a kind on the disk, named or not."""
-    folder = (home / segment_path(kind, 0)).parent
-    yield from sorted(str(path.relative_to(home)) for path in folder.glob(f"{kind}-*.parquet"))
 
 
 def is_readable(path: Path) -> bool:

@@ -37,9 +37,16 @@ def packed_path(source: str, scope: str, date: str, number: int) -> str:
     return f"{scope_folder(source, scope)}/_syncd_date={date}/{PACKED}{number}.parquet"
 
 
-def segment_path(kind: str, number: int) -> str:
-    """From `data_dir`: closed rows of the ledger."""
+def segment_path(kind: str, number: int, of: str = LEDGER) -> str:
+    """From `data_dir`: closed rows of the ledger, or the rejected lines of many parts of a source."""
+    if of != LEDGER:
+        return f"{LAKE}/{of}/{REJECTED}/{PACKED}{number}.parquet"
     return f"{LAKE}/{LEDGER}/{kind}-{number}.parquet"
+
+
+def owner(path: str) -> str:
+    """Whose a file under the lake is: a source's, or the ledger's."""
+    return path.split("/")[1]
 
 
 def scope_folder(source: str, scope: str) -> str:

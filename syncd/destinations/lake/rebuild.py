@@ -36,9 +36,9 @@ from syncd.destinations.lake.closed import (
 )
 from syncd.destinations.lake.commit import CHUNK, PERIOD, Ready, apply, hide, introduce, learn, supersede
 from syncd.destinations.lake.layout import read_columns
-from syncd.destinations.lake.paths import LAKE, LEDGER, part_path, rejects_path
+from syncd.destinations.lake.paths import part_path, rejects_path
 from syncd.destinations.lake.proof import digest_of, on_disk
-from syncd.destinations.lake.segments import Key, show_ledger
+from syncd.destinations.lake.segments import Key, is_segment, show_ledger
 from syncd.destinations.lake.show import show_all
 from syncd.destinations.lake.stage import FOOTER, TALLIES
 from syncd.destinations.lake.tables import OPEN
@@ -73,7 +73,7 @@ class Rebuilt:
 
 @dataclass
 class Surveyed:
-    """All that lies in a lake, but for the ledger."""
+    """All that lies in a lake, but for segments."""
 
     found: list[Found] = field(default_factory=list)  # files of one part
     packed: list[PackedFile] = field(default_factory=list)  # files of many
@@ -83,7 +83,7 @@ class Surveyed:
 def survey(home: Path, read: Callable[[int], None]) -> Surveyed:
     """Read what every file says of itself."""
     lake = Surveyed()
-    for path in sorted(path for path in on_disk(home) if not path.startswith(f"{LAKE}/{LEDGER}/")):
+    for path in sorted(path for path in on_disk(home) if not is_segment(path)):
         try:
             if is_packed(path):
                 lake.packed.append(packed_file(home, path, read))

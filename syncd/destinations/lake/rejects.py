@@ -1,4 +1,4 @@
-"""Small files with rejected lines become segments of the ledger, line for line the same.
+"""Small files with rejected lines become segments, line for line the same, in the folder that they lie in.
 
 The ledger goes on naming the file that a part's lines came in: each line in a segment knows it (`was`). Lines whose
 part names another file by now, or none, are dead.
@@ -58,7 +58,7 @@ def write(home: Path, files: Sequence[dict[str, Any]]) -> tuple[str, Packed]:
     with sorting(home) as connection:
         catalogue = Catalogue(connection)
         told = f"SELECT *, {was} AS was, {number} AS number FROM {lines}"
-        path = write_segment(catalogue, home, "rejects", number, told)
+        path = write_segment(catalogue, home, "rejects", number, told, files[0]["source"])
         sums = f"SELECT count(*), sum(hash({names}, {{}})) FROM {{}}"
         before = catalogue.execute(sums.format(was, lines))
         after = catalogue.execute(sums.format("was", f"read_parquet({listed_sql([path], str(home))})"))

@@ -1,4 +1,5 @@
-"""Ledger rows that are closed lie in immutable Parquet under `lake/_ledger/`: the catalogue doesn't grow with history.
+"""Rows that are closed lie in immutable Parquet, the ledger's under `lake/_ledger/`, rejected lines where those of one
+part do: the catalogue doesn't grow with history.
 
 `_syncd.runs`, `_syncd.parts` and `_syncd.files` are views: open rows, then those of the segments. A closed run that
 must change is recalled: its rows are open again, and a note voids those in the segment. Segments of a size are merged.
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 
 from syncd.destinations.lake import disk
 from syncd.destinations.lake.catalogue import Catalogue, utc
-from syncd.destinations.lake.paths import GONE, LEDGER, segment_path, temporary
+from syncd.destinations.lake.paths import GONE, LAKE, LEDGER, PACKED, REJECTED, owner, segment_path, temporary
 from syncd.destinations.lake.proof import digest_of
 from syncd.destinations.lake.tables import FILES, LOST, MEMBERS, OPEN, PARTS, RUNS, nothing
 from syncd.destinations.lake.views import REJECTS, listed_sql, text
@@ -132,17 +133,17 @@ def merge(catalogue: Catalogue, home: Path, kind: str, now: datetime) -> None:
 
     Of a run that was closed again only the newest rows go on, voided or not: a lost catalogue is made of them.
     """
-    sizes: dict[int, list[str]] = {}
+    sizes: dict[tuple[str, int], list[str]] = {}
     for path, rows in catalogue.execute(
         f'SELECT path, "rows" FROM {OPEN}.segments WHERE kind = ? ORDER BY number', kind
     ):
-        sizes.setdefault(int(log(max(rows, 1), ALIKE)), []).append(path)
-    for paths in sizes.values():
+        sizes.setdefault((owner(path), int(log(max(rows, 1), ALIKE))), []).append(path)
+    for (of, _), paths in sizes.items():
         if len(paths) >= ALIKE:
             number, merged = next_number(home), _merged_sql(kind, paths, home)
             if kind == "rejects":
                 merged = f"SELECT * REPLACE ({number} AS number) FROM ({merged})"
-            add_segment(catalogue, home, kind, number, merged)
+            add_segment(catalogue, home, kind, number, merged, of)
             catalogue.forget(f"{OPEN}.segments", [{"path": path} for path in paths])
             let_go(catalogue, paths, now)
             if kind in ("runs", "parts"):
@@ -154,9 +155,9 @@ def merge(catalogue: Catalogue, home: Path, kind: str, now: datetime) -> None:
                 )
 
 
-def add_segment(catalogue: Catalogue, home: Path, kind: str, number: int, select: str) -> None:
+def add_segment(catalogue: Catalogue, home: Path, kind: str, number: int, select: str, of: str = LEDGER) -> None:
     """Close these rows: they are durable before the catalogue that names them."""
-    name_segment(catalogue, home, kind, write_segment(catalogue, home, kind, number, select))
+    name_segment(catalogue, home, kind, write_segment(catalogue, home, kind, number, select, of))
 
 
 def name_segment(catalogue: Catalogue, home: Path, kind: str, path: str) -> None:
@@ -166,9 +167,9 @@ def name_segment(catalogue: Catalogue, home: Path, kind: str, path: str) -> None
     catalogue.insert(f"{OPEN}.segments", [row])
 
 
-def write_segment(catalogue: Catalogue, home: Path, kind: str, number: int, select: str) -> str:
-    """These rows in a file of the ledger, durable; its path from data_dir."""
-    path = segment_path(kind, number)
+def write_segment(catalogue: Catalogue, home: Path, kind: str, number: int, select: str, of: str = LEDGER) -> str:
+    """These rows in a file of their own, durable; its path from data_dir."""
+    path = segment_path(kind, number, of)
     hidden = home / temporary(path)
     disk.make_folder(hidden.parent)
     chosen = _listed({**COLUMNS[kind], "number": ""})
@@ -183,20 +184,34 @@ def write_segment(catalogue: Catalogue, home: Path, kind: str, number: int, sele
 
 
 def let_go(catalogue: Catalogue, paths: Sequence[str], now: datetime) -> None:
-    """Files of the ledger that a reader may still have open, and we need no more."""
-    gone = {"source": LEDGER, "run": "", "let_go_at": utc(now), "keep": False}
-    catalogue.insert("_syncd.let_go", [{"path": path} | gone for path in paths])
+    """Segments that a reader may still have open, and we need no more."""
+    gone = {"run": "", "let_go_at": utc(now), "keep": False}
+    catalogue.insert("_syncd.let_go", [{"path": path, "source": owner(path)} | gone for path in paths])
 
 
 def next_number(home: Path) -> int:
     """Higher than that of any segment on the disk, published or not: no name is ever used twice."""
-    folder = (home / segment_path("", 0)).parent
-    return 1 + max((number_of(path.name) for path in folder.iterdir()) if folder.is_dir() else (), default=0)
+    return 1 + max(map(number_of, segments_of(home)), default=0)
+
+
+def segments_of(home: Path, kind: str = "*") -> list[str]:
+    """Paths of every segment of a kind, or of any, on the disk, named or not."""
+    lake = home / LAKE
+    found = [*lake.glob(f"{LEDGER}/{kind}-*.parquet")]
+    if kind in ("*", "rejects"):
+        found += lake.glob(f"*/{REJECTED}/{PACKED}*.parquet")
+    return sorted(str(path.relative_to(home)) for path in found)
+
+
+def is_segment(path: str) -> bool:
+    """Whether a file under the lake is one, by its path."""
+    folder, name = path.rsplit("/", 2)[-2:]
+    return owner(path) == LEDGER or (folder == REJECTED and name.startswith(PACKED))
 
 
 def number_of(path: str) -> int:
     """Of a segment, by its name; 0 where it is none."""
-    found = re.search(r"-([0-9]+)\.parquet$", path)
+    found = re.search(r"[-~]([0-9]+)\.parquet$", path)
     return int(found[1]) if found else 0
 
 

@@ -19,7 +19,7 @@ ORPHAN_AGE = timedelta(hours=1)  # a younger one may have been staged after `kee
 NAMED = f"""
 SELECT path FROM {OPEN}.files WHERE source = $1 UNION ALL SELECT path FROM {OPEN}.rejects WHERE source = $1
 UNION ALL SELECT path FROM _syncd.let_go WHERE source = $1
-UNION ALL SELECT path FROM {OPEN}.segments WHERE $1 = '{LEDGER}'
+UNION ALL SELECT path FROM {OPEN}.segments
 """
 
 

@@ -310,7 +310,7 @@ def derived(
 
 def rejected_sql(paths: Sequence[str], root: str, kept: str = "") -> str:
     """`_syncd.rejected`: every rejected line, its bytes as they came; those in files of a part, and those `kept` in
-    segments of the ledger."""
+    segments."""
     nothing = ", ".join(f"CAST(NULL AS {kind}) AS {quoted(name)}" for name, kind in REJECTS.items())
     chosen = ", ".join(map(quoted, REJECTS))
     own = f"SELECT {chosen} FROM read_parquet({listed_sql(paths, root)}, hive_partitioning = false)" if paths else ""
