@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json  # noqa: TID251  # orjson refuses integers beyond 64 bits, and sums of ids are such
+import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 import orjson
@@ -145,9 +146,9 @@ def rows_as_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 def rows_as_json(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print rows as one JSON array of objects, a row a line; integers of any size keep their digits."""
-    separator = "["
+    separator, keys = "[", _unlike(columns)
     for row in rows:
-        pairs = dict(zip(columns, map(_jsonable, row), strict=True))
+        pairs = dict(zip(keys, map(_jsonable, row), strict=True))
         sys.stdout.write(f"{separator}{json.dumps(pairs, ensure_ascii=False)}")
         separator = ",\n"
     sys.stdout.write("]\n" if separator != "[" else "[]\n")
@@ -209,12 +210,23 @@ def _csv_field(value: Any) -> str:
     return '"' + field.replace('"', '""') + '"' if not field or any(mark in field for mark in ',"\r\n') else field
 
 
+def _unlike(columns: Sequence[str]) -> list[str]:
+    """Names without a repeat, as DuckDB makes them in a subquery: `a`, `a_1`."""
+    keys: list[str] = []
+    for column in columns:
+        others = (f"{column}_{number}" for number in count(1))
+        keys.append(column if column not in keys else next(key for key in others if key not in {*keys, *columns}))
+    return keys
+
+
 def _jsonable(value: Any) -> Any:
     match value:
         case list() | tuple():
             return [_jsonable(one) for one in value]
         case Mapping():
             return {str(key): _jsonable(one) for key, one in value.items()}
+        case float() if not math.isfinite(value):
+            return str(value)
         case None | bool() | int() | float() | str():
             return value
         case _:
@@ -224,7 +236,7 @@ def _jsonable(value: Any) -> Any:
 def _plain(value: Any) -> Any:
     match value:
         case datetime():
-            return value.isoformat().removesuffix("+00:00") + "Z"
+            return (value.astimezone(UTC) if value.tzinfo else value).isoformat().removesuffix("+00:00") + "Z"
         case timedelta():
             return value.total_seconds()
         case date():

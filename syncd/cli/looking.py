@@ -5,15 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from syncd.cli.globals import app, sources, states
 from syncd.errors import ConfigError, SyncdError, exit_code_of
 
-if TYPE_CHECKING:
-    pass
+TABLES = "the tables: syncd query 'SHOW ALL TABLES'"
 
 
 class QueryFormat(StrEnum):
@@ -126,12 +125,14 @@ def query(
         raise ConfigError(f"there is no warehouse at {path} yet", hint="fill it first: syncd once")
     try:
         with duckdb.connect(str(path), read_only=True) as connection:
+            if not connection.extract_statements(sql):
+                raise SyncdError("no SQL was given", hint=TABLES)
             answer = connection.execute(sql)
             columns = [column[0] for column in answer.description or ()]
             show.QUERY_FORMATS[output](columns, show.fetched(answer))
     except duckdb.Error as error:
         damaged = isinstance(error, duckdb.IOException) or "Corrupt" in str(error)
-        hint = "is all well? syncd verify" if damaged else "the tables: syncd query 'SHOW ALL TABLES'"
+        hint = "is all well? syncd verify" if damaged else TABLES
         raise SyncdError(str(error), hint=hint) from error
 
 
