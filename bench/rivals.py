@@ -53,21 +53,20 @@ GIVEN = {
 
 
 def syncd(part: Path, folder: Path) -> None:
-    """As the daemon stages it: the landed bytes hashed, then `stage_part` into the lake, synced to disk."""
+    """As the daemon stages it: `stage_part` into the lake, the landed bytes hashed, all synced to disk."""
     sys.path.insert(0, str(ROOT))
     from datetime import UTC, datetime, timedelta
 
     from syncd.destinations.lake import Lake
-    from syncd.fetch import landed
     from syncd.memory import thrifty
-    from syncd.model import Run
+    from syncd.model import Landed, Run
     from syncd.sources.contentsquare.dictionary import declared
     from syncd.stage import stage_part
 
     day, form = datetime(2026, 1, 5, tzinfo=UTC), "csv" if ".csv" in part.name else "jsonl"
     run = Run("acme", "1-1", "sessions", form, day, day + timedelta(days=1), "1", day + timedelta(days=1, hours=4))
     thrifty()
-    stage_part(Lake(folder), declared("sessions"), run, "p0", landed(part))
+    stage_part(Lake(folder), declared("sessions"), run, "p0", Landed(str(part), part.stat().st_size))
 
 
 def _duckdb(query: str, folder: Path) -> None:

@@ -31,8 +31,7 @@ ASKED = {
 def staged(home: Path, folder: Path, mb: int, days: int) -> None:
     """A lake of so many days, each a run of its own."""
     from syncd.destinations.lake import Lake
-    from syncd.fetch import landed
-    from syncd.model import Run
+    from syncd.model import Landed, Run
     from syncd.sources.contentsquare.dictionary import declared
     from syncd.stage import stage_part
 
@@ -44,7 +43,7 @@ def staged(home: Path, folder: Path, mb: int, days: int) -> None:
         ends = day + timedelta(days=1)
         run = Run("acme", f"1-{number}", "sessions", "jsonl", day, ends, "1", ends + timedelta(hours=4))
         scope = lake.scope("acme", declared("sessions"))
-        lake.commit([(run, [stage_part(lake, scope, run, "p0", landed(part))])])
+        lake.commit([(run, [stage_part(lake, scope, run, "p0", Landed(str(part), part.stat().st_size))])])
 
 
 def bytes_read() -> int:

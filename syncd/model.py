@@ -168,13 +168,13 @@ class Batch:
     nulls: tuple[Column, ...] = ()  # columns seen with nothing but null so far: no values, so not in `rows`
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Landed:
-    """A part's bytes as they came, complete on our disk."""
+    """A part's bytes as they came, complete on our disk. Who reads them last writes down what they were."""
 
     path: str
     bytes: int
-    sha256: str
+    sha256: str = ""  # not known before they are read
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,7 +415,8 @@ class Destination(Protocol):
     ) -> Staged:
         """Make one part durable, out of sight. Any thread, any order. Repeating replaces within a generation.
 
-        Holds one batch at a time; errors of `batches` pass through; a full disk is TryAgain.
+        Holds one batch at a time; errors of `batches` pass through; a full disk is TryAgain. What `landed` says of the
+        bytes is true when `batches` have ended.
         """
 
     def commit(self, ready: Sequence[tuple[Run, Sequence[Staged]]]) -> Committed:
