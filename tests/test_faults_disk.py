@@ -39,6 +39,8 @@ SPOTS = {  # each was a traceback once
     "the state is unreadable from some moment on": Trap(ON, 12, frozenset({Op.READ}), errno.EIO, "state.sqlite"),
     "the list of parts can't be synced": Trap(ON, 1, frozenset({Op.SYNC}), errno.EIO, "parts.json"),
     "a landed part can't be synced": Trap(ONCE, 1, frozenset({Op.SYNC}), errno.EIO, ".part"),
+    "DuckDB can't sync the catalogue": Trap(ONCE, 1, frozenset({Op.SYNC}), errno.EIO, "warehouse"),
+    "DuckDB can't sync the journal of a commit": Trap(ONCE, 1, frozenset({Op.SYNC}), errno.EIO, "aside.wal"),
     "the catalogue can't be renamed": Trap(ON, 2, frozenset({Op.RENAME}), errno.EIO, "warehouse"),
 }
 

@@ -214,7 +214,8 @@ def rest() -> None:
 
 
 def _is_of_the_disk(error: duckdb.Error) -> bool:
-    return any(os.strerror(number) in str(error) for number in disk.HINTS)
+    told = str(error)
+    return "fsync failed" in told or any(os.strerror(number) in told for number in disk.HINTS)
 
 
 def _place(path: Path) -> str:
