@@ -98,17 +98,17 @@ def test_stopped_at_each_kind_of_call_that_writes(stand: Stand, load: tuple[Stag
     assert len(known) > 45
 
 
-def test_stopped_at_fifty_points_of_the_life_of_a_run(tmp_path: Path) -> None:
+def test_stopped_at_fifty_points_more_of_the_life_of_a_run(tmp_path: Path) -> None:
     chance, tally, known = random.Random(5), Tally(), set[str]()
     with standing(tmp_path) as stand:
         for stage in stages(stand.sandbox):
             expected = stage.set_up(stand)
-            for kind, count in {"lines": 3, "torn": 2, "pairs": 2, "moments": 1, "power": 2}.items():
+            for kind, count in {"lines": 2, "torn": 2, "pairs": 2, "moments": 1, "power": 2}.items():
                 for go in some(goes(stand, stage, expected, kind, known, chance, count), count, chance):
                     go.make(tally)
             stand.put_back(stage.over)
     assert (tally.wrong, tally.lost, tally.doubled) == ([], 0, 0)
-    assert tally.goes == 50 and tally.stopped > 40, "the plug was not in the socket"
+    assert tally.goes == 54 and tally.stopped > 43, "the plug was not in the socket"
 
 
 def test_each_call_has_its_power_cuts(stand: Stand, load: tuple[Stage, Tables], made: list[Call]) -> None:

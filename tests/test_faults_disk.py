@@ -84,4 +84,4 @@ def test_a_disk_that_fails_later_in_the_life_of_a_run(tmp_path: Path) -> None:
                 suffer(stand, stage, expected, f"{stage.name}, {kind}", trap, tally)
             stand.put_back(stage.over)
     assert (tally.wrong, tally.lost, tally.doubled) == ([], 0, 0)
-    assert tally.goes == 8
+    assert tally.goes == 10

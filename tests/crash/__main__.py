@@ -26,7 +26,9 @@ def say(text: str) -> None:
 def asked() -> argparse.Namespace:
     """What the command line wants."""
     parser = argparse.ArgumentParser(prog="just crash", description="Stop syncd anywhere, start it again, compare.")
-    parser.add_argument("--stage", action="append", help="load, replay, repair, supersede or upgrade; default: all")
+    parser.add_argument(
+        "--stage", action="append", help="load, replay, repair, supersede, pack or upgrade; default: all"
+    )
     parser.add_argument("--kind", action="append", choices=[*ALL, "faults"], help="default: all but the faults")
     parser.add_argument(
         "--some", type=int, default=0, help="at most so many goes for a line of the table; default: all"

@@ -9,7 +9,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,13 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
+from syncd.destinations.lake import Lake
+from syncd.destinations.lake.plan import FEW
+from syncd.destinations.lake.rejects import MANY
 from syncd.sandbox.contentsquare import Sandbox
 from tests.crash.starter import Call, Ended, Op, Starter, Trap, come_by
 from tests.crash.world import Reader, world
+from tests.destination_contract import batch, day, rows_of, run, staged
 from tests.home import Home, differences
 from tests.sandbox_fixture import running
 
@@ -119,9 +124,9 @@ def first(stand: Stand) -> None:
 def restated(stand: Stand) -> None:
     """A period is delivered again, with columns that are new; landed bytes and superseded files go at once."""
     stand.configure(landing={"keep": "0d"}, lake={"keep_superseded": "0d"})
-    run = next(run["run"] for run in stand.sandbox.truth() if run["scope"] == "sessions")
+    again = next(one["run"] for one in stand.sandbox.truth() if one["scope"] == "sessions")
     stand.sandbox.set_trouble(unknown_fields=1)
-    stand.sandbox.add_run(restate=run)
+    stand.sandbox.add_run(restate=again)
 
 
 def damaged(stand: Stand) -> None:
@@ -140,6 +145,17 @@ def replayed(stand: Stand) -> None:
     stand.configure(lake={"keep_superseded": "0d"})
 
 
+def crowded(stand: Stand) -> None:
+    """A day that is over has many small files, of rows and of rejected lines; the vendor has nothing new."""
+    stand.configure()
+    lake = Lake(stand.home.data_dir, clock=lambda: datetime.now(UTC) - timedelta(days=3))
+    for number in range(1, FEW + 1):
+        begin = day(5, number)
+        one = replace(run(f"7-{number}"), start=begin, end=begin + timedelta(hours=1))
+        parts = [batch(rows_of(int(part == 0), first=number), rejected=1) for part in range(MANY // FEW)]
+        lake.commit([(one, [staged(lake, one, part, part=f"p{at}") for at, part in enumerate(parts)])])
+
+
 def aged(stand: Stand) -> None:
     """A lake and a state in the shape of the first syncd, and a vendor who goes on."""
     stand.configure()
@@ -156,13 +172,14 @@ def aged(stand: Stand) -> None:
 
 
 def stages(sandbox: Sandbox) -> list[Stage]:
-    """The life of a run: loaded by the daemon, parsed again, mended, superseded; an old lake, brought up to date."""
-    run = next(run["run"] for run in sandbox.truth())
+    """The life of a run: loaded by the daemon, parsed again, mended, superseded, packed; and an old lake."""
+    loaded = next(one["run"] for one in sandbox.truth())
     return [
         Stage("load", ("run",), first),
-        Stage("replay", ("replay", f"acme/{run}"), replayed),
+        Stage("replay", ("replay", f"acme/{loaded}"), replayed),
         Stage("repair", ("verify", "--repair"), damaged),
         Stage("supersede", ("once",), restated),
+        Stage("pack", ("once",), crowded),
         Stage("upgrade", ("once",), aged),
     ]
 
