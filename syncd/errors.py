@@ -16,7 +16,8 @@ Anything else is a bug: it ends the process, the supervisor starts it again, and
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Sequence
+from typing import Any
 
 # the query of a URL is where signatures stand; an authorization is as good as a password, unlike a "basic description"
 SIGNED = re.compile(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]+")
@@ -82,7 +83,11 @@ class HandOver(SyncdError):
 
 
 class BadRun(SyncdError):
-    """Set the run aside, tell, and go on with the others."""
+    """Set the run aside, tell, and go on with the others. `parts`: what the vendor has of it, to be landed first."""
+
+    def __init__(self, message: str, *, hint: str = "", parts: Sequence[Any] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.parts = parts
 
 
 class Barred(BadRun):

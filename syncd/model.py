@@ -295,7 +295,7 @@ class Source(Protocol):
         """
 
     def parts(self, run: Run) -> Sequence[Part]:
-        """The run's files with links that work now, by name. BadRun: the vendor has none any more."""
+        """The run's files with links that work now, by name. BadRun: the vendor has none any more, or `parts` alone."""
 
     def open(self, part: Part, start: int = 0, tag: str = "") -> AbstractContextManager[Body]:
         """The part's bytes as they travel, from `start` on if the part still carries `tag`. LinkExpired."""

@@ -354,14 +354,19 @@ def land(mirror: Mirror, run: Run) -> list[str]:
 def fetch(mirror: Mirror, run: Run) -> list[str]:
     """Bring home the parts that aren't here; the names of all. Gone, BadRun: the vendor has them no more."""
     past_its_promise = mirror.clock() >= run.expires_at
+    lacking: BadRun | None = None
     try:
         parts = mirror.source.parts(run)
+        mirror.landing.note(run, parts)
     except BadRun as error:
-        raise Gone(run.expires_at) if past_its_promise else error from error
-    mirror.landing.note(run, parts)
+        if past_its_promise:
+            raise Gone(run.expires_at) from error
+        parts, lacking = error.parts, error  # what there is comes home first, unlisted: the run is not whole
     mirror.watch.begin(run, len(parts), sum(part.size or 0 for part in parts))
     with ThreadPoolExecutor(mirror.share, thread_name_prefix=f"{run.source}-wait") as waiting:
         each_done(waiting, partial(land_part, mirror, run), parts)
+    if lacking:
+        raise lacking
     return [part.name for part in parts]
 
 

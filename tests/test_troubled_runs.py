@@ -72,6 +72,21 @@ def test_retry_fetches_again_what_was_rejected(vendor: Vendor, tmp_path: Path) -
     assert vendor.asked.count("/files/1/0") == 1, "what was good is not fetched again"
 
 
+def test_what_is_listed_of_a_run_comes_home_before_the_run_is_set_aside(vendor: Vendor, tmp_path: Path) -> None:
+    run = Export(1, [lines(3), lines(4, 100)])
+    run.detail = lambda: said({"jobRunId": 1, "state": "SUCCESS", "files": vendor._files(run)[:1]})
+    vendor.runs = [run]
+    home = Home(tmp_path, {"acme": vendor.settings()}, landing={"keep": "0d"})
+    home.once(expect=1)
+    (home.data_dir / "state.sqlite").unlink()
+    home.once(expect=1)
+    assert states(home) == {"7-1": "set_aside"}, "what has landed is not taken for all"
+    run.detail = lambda: None
+    run.body = lambda part: (404, b"") if part == 0 else None  # deleted since
+    assert home.run("retry", "acme/7-1").returncode == 0
+    assert home.query("SELECT count(*) FROM acme.sessions") == [(7,)]
+
+
 def test_what_the_vendor_deleted_is_retried_from_the_landed_bytes(vendor: Vendor, tmp_path: Path) -> None:
     run = Export(1, [lines(3) + lines(0), b'{"session_id": 7}\nno record\n'])
     vendor.runs = [run]

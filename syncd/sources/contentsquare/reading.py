@@ -86,16 +86,16 @@ def parts_of(run: Run, detail: JobRun, announced: int | None, now: datetime) -> 
         raise BadRun(f"{what} was finished and is now FAILURE", hint="order its period again at the vendor")
     if detail.state not in ("SUCCESS", ""):
         raise TryAgain(f"{what} was finished and is now {detail.state}", hint="it goes on when the run has ended again")
-    files = told_apart(run, detail.files)
-    if announced is not None and len(files) < announced:
-        message = f"{what} has {announced} files, but only {len(files)} are listed"
+    parts = [
+        Part(name, one.url, one.size, one.expires_at or run.expires_at)
+        for name, one in sorted(told_apart(run, detail.files).items(), key=lambda found: (len(found[0]), found[0]))
+    ]
+    if announced is not None and len(parts) < announced:
+        message = f"{what} has {announced} files, but only {len(parts)} are listed"
         if now - run.completed_at < SETTLED_AFTER:
             raise TryAgain(message, hint="the run may still be filling; it goes on by itself")
-        raise BadRun(message, hint=f"ask the vendor for the others; then: syncd retry {run.name}")
-    return [
-        Part(name, one.url, one.size, one.expires_at or run.expires_at)
-        for name, one in sorted(files.items(), key=lambda found: (len(found[0]), found[0]))
-    ]
+        raise BadRun(message, hint=f"ask the vendor for the others; then: syncd retry {run.name}", parts=parts)
+    return parts
 
 
 def told_apart(run: Run, files: Sequence[RunFile]) -> dict[str, RunFile]:
