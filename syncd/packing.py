@@ -50,18 +50,18 @@ class Packer:
             pass
 
     def pack_one(self) -> bool:
-        """Pack the files of one day, or else look through packed days; whether there were any."""
+        """Pack the files of a few days, or else look through packed days; whether there were any."""
         try:
             packed = self.lake.pack()
-            settled = None if packed else self.lake.settle()
+            settled = [] if packed else self.lake.settle()
         except (TryAgain, ConfigError) as error:
             log.warning("files_not_packed", error=str(error), hint=error.hint)
             return False
-        if packed:
-            log.info("files_packed", **asdict(packed))
-            return True
-        if settled:
-            log.info("days_settled", **asdict(settled))
+        for pack in packed:
+            log.info("files_packed", **asdict(pack))
+        for one in settled:
+            log.info("days_settled", **asdict(one))
+        if packed or settled:
             return True
         for source, scope, files in self.lake.crowded(CROWDED):
             log.warning("scope_crowded", source=source, scope=scope, files=files)

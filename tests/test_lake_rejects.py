@@ -16,6 +16,7 @@ from syncd.destinations.lake.rejects import MANY
 from syncd.model import Run, Staged
 from tests.destination_contract import LANDED, SESSIONS, batch, day, load, query, rows_of, run, staged
 from tests.reader import answer
+from tests.test_lake_pack import pack_now
 
 LINES = "SELECT * FROM _syncd.rejected ORDER BY ALL"
 PARTS = "SELECT source, run, part, bytes, sha256, lines, rows, rejected, blank FROM _syncd.parts ORDER BY ALL"
@@ -31,7 +32,7 @@ class Aging:
 
     def packed(self, days: int = 3) -> list[tuple[str, int, int]]:
         self.now += timedelta(days=days)
-        return [(one.scope, one.files, one.rows) for one in iter(self.lake.pack, None) if one.scope == "_rejected"]
+        return [(one.scope, one.files, one.rows) for one in pack_now(self.lake) if one.scope == "_rejected"]
 
 
 @pytest.fixture

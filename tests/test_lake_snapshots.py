@@ -14,6 +14,7 @@ from syncd.destinations.lake import Lake
 from syncd.model import Column, Run, Scope
 from tests.destination_contract import INT64, LANDED, TEXT, batch, day, load, query, staged
 from tests.reader import answer
+from tests.test_lake_pack import pack_now
 
 COLUMNS = (Column("id", INT64, "id", "declared"), Column("name", TEXT, "name", "declared"))
 GOALS = Scope("goals", COLUMNS, (("id",),), snapshot=True)
@@ -170,7 +171,7 @@ def test_a_day_of_snapshots_becomes_one_file_and_the_same_row_for_row(tmp_path: 
     for hour in sorted(taken):
         take(lake, hour, taken[hour])
     before, packer = told(lake), later(lake)
-    assert [one.files for one in iter(packer.pack, None)] == [12]
+    assert [one.files for one in pack_now(packer)] == [12]
     assert query(lake.home, "SELECT packed FROM _syncd_open.files") == [(True,)]
     assert told(lake) == before
     attach = f"ATTACH '{lake.home / 'warehouse.duckdb'}' AS w (READ_ONLY)"

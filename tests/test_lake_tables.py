@@ -373,6 +373,29 @@ def test_many_files_of_a_job_are_listed_in_chunks_and_lose_no_row(lake: Lake, mo
     assert UINT64 in {one.type for one in lake.scope("acme", SESSIONS).columns}
 
 
+def views_of(lake: Lake) -> dict[str, str]:
+    return dict(query(lake.home, "SELECT view_name, sql FROM duckdb_views() WHERE NOT internal"))
+
+
+def test_a_commit_writes_only_the_view_that_lists_its_files(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each lists so many files of one schema, in the order in which they came: the older ones stay as they are."""
+    monkeypatch.setattr("syncd.destinations.lake.commit.CHUNK", 3)
+    for on in range(1, 8):
+        load(lake, run(f"7-{on}", on=on), batch(rows_of(1, on=on)))
+        load(lake, run(f"8-{on}", on=on, job="8"), batch([{"session_id": on}], COLUMNS[:1]))
+        load(lake, replace(run(f"9-{on}", on=on), scope="views"), batch(rows_of(1, on=on)))
+    before = views_of(lake)
+    hidden = [name for name in before if name.startswith("acme.sessions#")]
+    layouts = query(lake.home, "SELECT count(*) FROM _syncd_open.files WHERE scope = 'sessions' GROUP BY chunk, layout")
+    assert len(hidden) == len(layouts) == 10, "of each schema its own"
+    load(lake, run("7-99", on=9), batch(rows_of(1, on=9)))
+    after = views_of(lake)
+    changed = [name for name in after if before.get(name) != after[name]]
+    assert len(changed) == 1
+    assert changed[0] in hidden
+    assert len(table(lake.home)) == 15
+
+
 def test_the_stored_union_grows_to_the_left_only(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """DuckDB 1.1 loses rows of a UNION ALL on the right side of another, without a word."""
     monkeypatch.setattr("syncd.destinations.lake.commit.CHUNK", 1)

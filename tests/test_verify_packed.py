@@ -12,6 +12,7 @@ import pytest
 from syncd.destinations.lake import Lake
 from tests.home import Home
 from tests.sandbox_fixture import running
+from tests.test_lake_pack import pack_now
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def home(tmp_path: Path) -> Home:
         home.once()
     before = home.tables()
     lake = Lake(home.data_dir, clock=lambda: datetime.now(UTC) + timedelta(days=3))
-    assert [packed.files for packed in iter(lake.pack, None)]
+    assert [packed.files for packed in pack_now(lake)]
     assert home.tables() == before
     return home
 

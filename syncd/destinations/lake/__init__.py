@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from syncd.destinations.lake import disk, history, rejects
 from syncd.destinations.lake.catalogue import (
@@ -35,9 +35,9 @@ from syncd.destinations.lake.layout import reserved
 from syncd.destinations.lake.learn import learned
 from syncd.destinations.lake.loaded import Digests, LoadedRuns, ids_of
 from syncd.destinations.lake.migrate import grow, is_grown, migrate
-from syncd.destinations.lake.pack import hidden_of, scopes_of, show_packed, stored_files, write
+from syncd.destinations.lake.pack import WORTH_A_LOOK, Showing, hidden_of, scopes_of, sorting, stored_files, write
 from syncd.destinations.lake.paths import CATALOGUE, LAKE, LEDGER, PACKING, TEMPORARY
-from syncd.destinations.lake.plan import plan
+from syncd.destinations.lake.plan import plan, together
 from syncd.destinations.lake.rebuild import Rebuilt, restore, survey
 from syncd.destinations.lake.segments import CLOSE_AT, SETTLED, SETTLED_AFTER, Key, accept, close, kept_sql, show_ledger
 from syncd.destinations.lake.settle import doubts, shared, write_down
@@ -50,6 +50,7 @@ from syncd.errors import ConfigError, SyncdError
 from syncd.model import Batch, Committed, Job, Landed, Packed, Run, Scope, Settled, Staged, Stretch
 from syncd.types import TEXTS
 
+T = TypeVar("T")
 JOBS = ("source", "job", "name", "scope", "format", "frequency", "filters", "fields", "state")
 
 
@@ -320,59 +321,68 @@ class Lake:
                     known = named(catalogue, self.home, of)
                 remove_orphans(self.home, of, staged | known, now)
 
-    def pack(self) -> Packed | None:
-        """Put small files of one day into one, beside the commits; None where there is nothing worth it.
+    def pack(self) -> list[Packed]:
+        """Put small files of a day into one, beside the commits; a few days for one publication while they are small.
 
-        One caller at a time. TryAgain: nothing came of it; these files are left alone until the next start.
+        One caller at a time; nothing where nothing is worth it. TryAgain: nothing came of it; the files that were the
+        trouble are left alone until the next start.
         """
         with reading(self.home) as catalogue:
-            stored, layouts, scopes = stored_files(catalogue), layouts_of(catalogue), scopes_of(catalogue)
+            stored = stored_files(catalogue, WORTH_A_LOOK)
+            layouts, scopes = layouts_of(catalogue), scopes_of(catalogue)
         keyed = {of: {name for key in scope.merge_keys for name in key} for of, scope in scopes.items()}
         todo = plan(stored, layouts, keyed, utc(self._clock()), reserved(self.home))
-        pack = next((pack for pack in todo if pack.first.path not in self._unpackable), None)
-        if pack is None:
+        packs = together(pack for pack in todo if pack.first.path not in self._unpackable)
+        if not packs:
             return self._pack_rejects()
-        self._unpackable.add(pack.first.path)
+        written = []
         try:
-            with disk.trouble("packing"):
-                written = write(self.home, pack, layouts, scopes[pack.first.source, pack.first.scope])
+            with disk.trouble("packing"), sorting(self.home) as connection:
+                for pack in packs:
+                    with _left_alone(self._unpackable, pack.first.path):
+                        scope = scopes[pack.first.source, pack.first.scope]
+                        written.append(write(connection, self.home, pack, layouts, scope))
             with self._publication() as catalogue:
-                done = show_packed(catalogue, self.home, pack, written, self._clock())
+                showing = Showing(catalogue, self.home, self._clock())
+                for pack, one in zip(packs, written, strict=True):
+                    with _left_alone(self._unpackable, pack.first.path):
+                        showing.show(pack, one)
+                done = showing.finish()
         finally:
-            hidden_of(self.home, pack).unlink(missing_ok=True)
-        self._unpackable.discard(pack.first.path)
+            for pack in packs:
+                hidden_of(self.home, pack).unlink(missing_ok=True)
         return done or self.pack()
 
-    def _pack_rejects(self) -> Packed | None:
+    def _pack_rejects(self) -> list[Packed]:
         with reading(self.home) as catalogue:
             files = rejects.due(catalogue, utc(self._clock()))
         if not files or files[0]["path"] in self._unpackable:
-            return None
-        self._unpackable.add(files[0]["path"])
-        with disk.trouble("packing"):
-            path, done = rejects.write(self.home, files)
-        with self._publication() as catalogue:
-            shown = rejects.show_packed(catalogue, self.home, files, path, self._clock())
-        self._unpackable.discard(files[0]["path"])
-        return done if shown else self.pack()
+            return []
+        with _left_alone(self._unpackable, files[0]["path"]):
+            with disk.trouble("packing"):
+                path, done = rejects.write(self.home, files)
+            with self._publication() as catalogue:
+                shown = rejects.show_packed(catalogue, self.home, files, path, self._clock())
+        return [done] if shown else self.pack()
 
-    def settle(self) -> Settled | None:
-        """Look through days that are over for merge keys that come twice; None where all is known.
+    def settle(self) -> list[Settled]:
+        """Look through days that are over for merge keys that come twice: of each scope some; none where all is known.
 
-        One caller at a time. TryAgain: nothing came of it; this scope is left alone until the next start.
+        One caller at a time. TryAgain: nothing came of it; the scope that was the trouble is left alone until the next
+        start.
         """
         with reading(self.home) as catalogue:
-            todo = doubts(catalogue, utc(self._clock()))
-            doubt = next((one for one in todo if (one.source, one.scope) not in self._doubtful), None)
-        if doubt is None:
-            return None
-        self._doubtful.add((doubt.source, doubt.scope))
-        with disk.trouble("looking for merge keys that come twice"):
-            twice = shared(self.home, doubt)
+            every = doubts(catalogue, utc(self._clock()))
+            todo = [one for one in every if (one.source, one.scope) not in self._doubtful]
+        if not todo:
+            return []
+        twice = []
+        with disk.trouble("looking for merge keys that come twice"), sorting(self.home) as connection:
+            for doubt in todo:
+                with _left_alone(self._doubtful, (doubt.source, doubt.scope)):
+                    twice.append(shared(connection, self.home, doubt))
         with self._publication() as catalogue:
-            done = write_down(catalogue, self.home, doubt, twice)
-        self._doubtful.discard((doubt.source, doubt.scope))
-        return done
+            return [write_down(catalogue, self.home, *one) for one in zip(todo, twice, strict=True)]
 
     def crowded(self, most: int) -> list[tuple[str, str, int]]:
         """Scopes with more live files than that: source, scope, files."""
@@ -407,6 +417,14 @@ class Lake:
             return []
         with reading(self.home) as catalogue:
             return catalogue.execute(sql, *values)
+
+
+@contextmanager
+def _left_alone(those: set[T], one: T) -> Iterator[None]:
+    """Whether it ends well is not known yet: one that doesn't stays among those."""
+    those.add(one)
+    yield
+    those.discard(one)
 
 
 def _job_row(job: Job, seen_at: datetime) -> dict[str, Any]:

@@ -25,7 +25,10 @@ class Digests:
     """The ids of one source in one segment, as sorted 128-bit digests: no two ids ever share one."""
 
     def __init__(self, ids: Iterable[str]) -> None:
-        pairs = np.frombuffer(b"".join(map(_digest, ids)), dtype="u8").reshape(-1, 2)
+        digests = bytearray()  # to join them, all would be here as objects first
+        for id in ids:
+            digests += _digest(id)
+        pairs = np.frombuffer(digests, dtype="u8").reshape(-1, 2)
         order = np.lexsort((pairs[:, 1], pairs[:, 0]))
         # bisect asks an array ten times as fast as numpy
         self._first, self._second = (array("Q", pairs[order, at].tobytes()) for at in (0, 1))

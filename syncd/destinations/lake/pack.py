@@ -46,6 +46,10 @@ from syncd.model import Column, Packed, Scope
 FOOTER = "syncd_packed"  # the key of what a packed file says of itself; of its parts the ledger's segments tell
 MEMORY = "512MB"  # for sorting; beyond it goes to the disk
 ROW_GROUP_ROWS = 61_440
+# of a day with one file nothing can be packed, but for rows that are dead
+WORTH_A_LOOK = (
+    f"true QUALIFY count(*) OVER (PARTITION BY source, scope, date) > 1 OR path IN (SELECT path FROM {OPEN}.dead)"
+)
 LOOK = "syncd verify tells what is wrong"
 Counts = dict[tuple[str, str], tuple[int, int]]  # by run and part: rows, and the sum of their hashes
 
@@ -61,11 +65,12 @@ class Written:
     generations: dict[str, int]  # of the files of one part that went in
 
 
-def stored_files(catalogue: Catalogue) -> list[Stored]:
-    """Every live file: all may be packed."""
+def stored_files(catalogue: Catalogue, which: str, *values: Any) -> list[Stored]:
+    """The live files of which this holds. Few are worth a look: what years of days came to stays as it is."""
     rows = catalogue.execute(
         "SELECT path, source, scope, date, rows, bytes, layout, dated, packed, run, loaded_at, settled "
-        f"FROM {OPEN}.files WHERE live"
+        f"FROM {OPEN}.files WHERE live AND {which}",
+        *values,
     )
     dead: dict[str, list[str]] = {}
     kept = set()
@@ -80,7 +85,13 @@ def hidden_of(home: Path, pack: Pack) -> Path:
     return home / temporary(f"{pack.first.path}~")
 
 
-def write(home: Path, pack: Pack, layouts: Mapping[str, tuple[Column, ...]], scope: Scope) -> Written:
+def write(
+    connection: duckdb.DuckDBPyConnection,
+    home: Path,
+    pack: Pack,
+    layouts: Mapping[str, tuple[Column, ...]],
+    scope: Scope,
+) -> Written:
     """The packed file, durable, under its temporary name. TryAgain: its rows are not those of the files."""
     hidden = hidden_of(home, pack)
     rows = views.joined_sql(list(rows_of(home, pack.files, pack.layout, layouts)))
@@ -88,9 +99,8 @@ def write(home: Path, pack: Pack, layouts: Mapping[str, tuple[Column, ...]], sco
     made = views.files_sql(pack.layout, pack.layout, [LiveFile(str(hidden), "", pack.first.loaded_at)], "", packed=True)
     sorted_rows = f"SELECT * EXCLUDE (_syncd_date) FROM ({rows}) ORDER BY {_order(pack, scope.event_time)}"
     how = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP_ROWS}, KV_METADATA {{{FOOTER}: {text(footer)}}}"
-    with sorting(home) as connection:
-        connection.execute(f"COPY ({sorted_rows}) TO {text(str(hidden))} ({how})")
-        before, after = (_counted(connection, one) for one in (rows, made))
+    connection.execute(f"COPY ({sorted_rows}) TO {text(str(hidden))} ({how})")
+    before, after = (_counted(connection, one) for one in (rows, made))
     if before != after:
         raise TryAgain(f"packing {pack.first.path}: other rows came out than went in", hint=LOOK)
     disk.sync(hidden)
@@ -98,42 +108,70 @@ def write(home: Path, pack: Pack, layouts: Mapping[str, tuple[Column, ...]], sco
     return Written(hidden, hidden.stat().st_size, digest_of(hidden), after, generations)
 
 
-def show_packed(catalogue: Catalogue, home: Path, pack: Pack, written: Written, now: datetime) -> Packed | None:
-    """Show the packed file in the place of the others, in the open transaction. None: some of them have changed."""
-    if set(pack.files) - set(stored_files(catalogue)):
-        return None
-    first, number = pack.first, next_number(home)
-    path, inputs = packed_path(first.source, first.scope, str(first.date), number), [one.path for one in pack.files]
-    gone = [{"path": one, "source": first.source} for one in inputs]
-    members = _members(catalogue, gone, written, {"path": path, "number": number})
-    touched = {Chunk(*row) for row in _chunks(catalogue, gone)}
-    for table in ("files", "dead"):
-        catalogue.forget(f"{OPEN}.{table}", [{"path": one} for one in inputs])
-    layout = spell(pack.layout)
+class Showing:
+    """Packed files in the place of what they were made of, in the open transaction: `show` each, then `finish`."""
+
+    def __init__(self, catalogue: Catalogue, home: Path, now: datetime) -> None:
+        self._catalogue, self._home, self._now = catalogue, home, now
+        self._number = next_number(home)
+        self._done: list[Packed] = []
+        self._gone: list[dict[str, Any]] = []
+        self._members: list[dict[str, Any]] = []
+        self._touched: dict[tuple[str, str], set[Chunk]] = defaultdict(set)
+
+    def show(self, pack: Pack, written: Written) -> None:
+        """Nothing where some of its files have changed. TryAgain: the ledger says otherwise than the file."""
+        first, paths = pack.first, [one.path for one in pack.files]
+        if set(pack.files) - set(stored_files(self._catalogue, "list_contains($1, path)", paths)):
+            return
+        path = packed_path(first.source, first.scope, str(first.date), self._number)
+        gone = [{"path": one, "source": first.source} for one in paths]
+        members = _members(self._catalogue, gone, written, {"path": path, "number": self._number})
+        touched = self._touched[first.source, first.scope]
+        touched |= {Chunk(*row) for row in _chunks(self._catalogue, gone)}
+        for table in ("files", "dead"):
+            self._catalogue.forget(f"{OPEN}.{table}", [{"path": one} for one in paths])
+        rows, was = sum(one["rows"] for one in members), sum(file.bytes for file in pack.files)
+        touched.add(_name(self._catalogue, pack, written, path, rows))
+        written.hidden.replace(self._home / path)
+        disk.sync((self._home / path).parent)
+        self._gone += gone
+        self._members += members
+        done = Packed(first.source, first.scope, str(first.date), len(paths), rows, was, written.bytes)
+        self._done.append(done)
+
+    def finish(self) -> list[Packed]:
+        """Have the ledger and the views know; what was shown."""
+        if not self._done:
+            return []
+        catalogue, home, now = self._catalogue, self._home, self._now
+        with catalogue.listed(self._members) as given:
+            packed = f"SELECT source, run FROM {OPEN}.runs SEMI JOIN {given} USING (source, run)"
+            catalogue.execute(f"CREATE OR REPLACE TEMP TABLE _syncd_settled AS {packed}")
+            add_segment(catalogue, home, "members", self._number, f"SELECT * FROM {given}")
+        with catalogue.listed(self._gone) as given:
+            listed = f"SELECT *, {self._number} AS number FROM {given}"
+            let_go(catalogue, [write_segment(catalogue, home, GONE, self._number, listed)], now)
+        merge(catalogue, home, "members", now)
+        close_settled(catalogue, home, now)  # with their files goes what else could tell of these runs
+        show_ledger(catalogue, home)
+        for key, chunks in self._touched.items():
+            show(catalogue, home, *key, chunks)
+        return self._done
+
+
+def _name(catalogue: Catalogue, pack: Pack, written: Written, path: str, rows: int) -> Chunk:
+    """Have the catalogue name the packed file; the chunk that lists it."""
+    first, layout = pack.first, spell(pack.layout)
     by = pack.settled if pack.settled and pack.settled.startswith("[") else ""
     chunk = Chunk(first.date.year, layout_of(layout), packed=True, settled=by)
     row = {"path": path, "source": first.source, "scope": first.scope, "run": "", "part": "", "date": first.date}
-    row |= {"rows": sum(one["rows"] for one in members), "bytes": written.bytes, "sha256": written.sha256}
+    row |= {"rows": rows, "bytes": written.bytes, "sha256": written.sha256}
     row |= {"layout": chunk.layout, "dated": pack.dated, "chunk": chunk.number, "live": True, "packed": True}
-    row |= {"settled": pack.settled}
-    catalogue.insert(f"{OPEN}.files", [row | {"loaded_at": max(file.loaded_at for file in pack.files)}])
+    row |= {"settled": pack.settled, "loaded_at": max(file.loaded_at for file in pack.files)}
+    catalogue.insert(f"{OPEN}.files", [row])
     add_new(catalogue, "_syncd.layouts", [{"layout": chunk.layout, "columns": layout}])
-    written.hidden.replace(home / path)
-    disk.sync((home / path).parent)
-    with catalogue.listed(members) as given:
-        add_segment(catalogue, home, "members", number, f"SELECT * FROM {given}")
-    with catalogue.listed(gone) as given:
-        listed = f"SELECT *, {number} AS number FROM {given}"
-        let_go(catalogue, [write_segment(catalogue, home, GONE, number, listed)], now)
-    merge(catalogue, home, "members", now)
-    with catalogue.listed([{"source": first.source, "run": run} for run in {one["run"] for one in members}]) as given:
-        packed = f"SELECT source, run FROM {OPEN}.runs SEMI JOIN {given} USING (source, run)"
-        catalogue.execute(f"CREATE OR REPLACE TEMP TABLE _syncd_settled AS {packed}")
-    close_settled(catalogue, home, now)  # with their files goes what else could tell of these runs
-    show_ledger(catalogue, home)
-    show(catalogue, home, first.source, first.scope, touched | {chunk})
-    rows, was = sum(one["rows"] for one in members), sum(file.bytes for file in pack.files)
-    return Packed(first.source, first.scope, str(first.date), len(inputs), rows, was, written.bytes)
+    return chunk
 
 
 def scopes_of(catalogue: Catalogue) -> dict[tuple[str, str], Scope]:

@@ -14,6 +14,7 @@ FULL = 256 << 20  # bytes that a packed file is about to have
 SMALL = FULL // 2  # a smaller one may be packed again, with what has come late
 QUIET = timedelta(hours=24)  # a day is over when it is past, and nothing came for it for so long
 FEW = 4  # small files of a day that is over: fewer are not worth a rewrite
+TOGETHER = 16  # days whose small files are packed for one publication: a commit waits for it
 CROWD = 256  # files of a day that is not over yet; of those only what nobody packed before is packed
 SETTLED = timedelta(hours=1)  # what is younger may be superseded or replayed at any moment
 
@@ -83,6 +84,19 @@ def plan(
         for layout, files in _alike(small, layouts, keyed.get(day[:2], ()), reserved):
             if len(files) >= enough or any(file.dead for file in files):
                 yield from (Pack(tuple(some), layout) for some in _cut(files) if len(some) > 1 or some[0].dead)
+
+
+def together(packs: Iterable[Pack]) -> list[Pack]:
+    """Those that share a publication: of each day one, for names tell no more, until they come to a full file."""
+    some: dict[tuple[str, str, date], Pack] = {}
+    for pack in packs:
+        day = (pack.first.source, pack.first.scope, pack.first.date)
+        if day in some or len(some) == TOGETHER:
+            break
+        some[day] = pack
+        if sum(file.bytes for one in some.values() for file in one.files) >= FULL:
+            break
+    return list(some.values())
 
 
 def by_day(stored: Iterable[Stored]) -> dict[tuple[str, str, date], list[Stored]]:

@@ -3,6 +3,7 @@
 # ruff: noqa: S608 - names are ours or quoted, values are bound
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,11 @@ def forget_files(catalogue: Catalogue, home: Path, which: str, values: list[Any]
 
 def remove_orphans(home: Path, source: str, named: set[str], now: datetime) -> None:
     """Remove the source's files that `named` lacks, but for those that may have been staged just now."""
-    for path in (home / LAKE / file_name(source)).rglob("*.parquet"):
-        if str(path.relative_to(home)) not in named:
-            age = now - datetime.fromtimestamp(path.stat().st_mtime, UTC)
-            if age >= ORPHAN_AGE:
-                path.unlink(missing_ok=True)
+    for folder, _, names in os.walk(home / LAKE / file_name(source)):  # Path.walk takes five times as long
+        inside = folder[len(str(home)) + 1 :]
+        for name in names:
+            if name.endswith(".parquet") and f"{inside}/{name}" not in named:
+                path = Path(folder, name)
+                age = now - datetime.fromtimestamp(path.stat().st_mtime, UTC)
+                if age >= ORPHAN_AGE:
+                    path.unlink(missing_ok=True)
