@@ -100,7 +100,7 @@ def test_stopped_at_each_kind_of_call_that_writes(stand: Stand, load: tuple[Stag
 
 def test_stopped_at_fifty_points_more_of_the_life_of_a_run(tmp_path: Path) -> None:
     chance, tally, known = random.Random(5), Tally(), set[str]()
-    with standing(tmp_path) as stand:
+    with standing(tmp_path, days=1) as stand:
         for stage in stages(stand.sandbox):
             expected = stage.set_up(stand)
             for kind, count in {"lines": 2, "torn": 2, "pairs": 2, "moments": 1, "power": 2}.items():
