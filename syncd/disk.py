@@ -18,6 +18,7 @@ HINTS = {
     errno.EROFS: "the file system that holds data_dir has become read-only: look at dmesg",
     errno.EACCES: "data_dir must be writable for the user that syncd runs as",
     errno.EMFILE: "raise the limit of open files (ulimit -n, LimitNOFILE)",
+    errno.EISDIR: "syncd keeps a file at this place: move the folder away",
 }
 
 
@@ -28,7 +29,8 @@ def trouble(doing: str) -> Iterator[None]:
         yield
     except OSError as error:
         hint = HINTS.get(error.errno or 0, "see whether data_dir is there and writable: syncd check")
-        raise TryAgain(f"{doing}: {error.strerror or error}", hint=hint) from error
+        where = f" ({error.filename})" if error.filename and str(error.filename) not in doing else ""
+        raise TryAgain(f"{doing}: {error.strerror or error}{where}", hint=hint) from error
 
 
 def sync(path: Path) -> None:

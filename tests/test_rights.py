@@ -48,3 +48,11 @@ def test_an_unusable_data_dir_is_told(tmp_path: Path, make: Callable[[Path], Non
     assert ended.returncode == 2, ended.stderr
     assert f"data_dir {home.data_dir}" in ended.stdout + ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_folder_where_a_file_belongs_is_named(tmp_path: Path) -> None:
+    home = Home(tmp_path, {"acme": NOBODY}, retry_for="0s")
+    in_the_way = home.data_dir / "warehouse.duckdb.aside"
+    in_the_way.mkdir(parents=True)
+    ended = home.once(expect=75)
+    assert str(in_the_way) in ended.stderr and "move the folder away" in ended.stderr

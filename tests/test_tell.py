@@ -421,6 +421,27 @@ def test_a_disk_that_is_nearly_full_is_told_and_that_there_is_room(
     assert "10.0 MB of the disk are free" in look.sent[0]["text"]
 
 
+def test_files_that_wait_for_a_person_are_told_and_again_when_they_are_overdue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = dict(source="acme", job="7", scope="views", run="7-1", period_start=midnight(2), period_end=midnight(1))
+    run |= dict(state="waiting", found_at=midnight(0), expires_at=None, error="came by mail", hint="syncd ingest …")
+    look = Looking(tmp_path, monkeypatch)
+    for hours in (1, 47, 49, 90):
+        nothing: Any = {each.name: [] for each in fields(Outlook)}
+        status = {"sources": {}, "disk": {"downloads_paused": False}}
+        seen = Outlook(
+            **nothing | {"at": midnight(0) + timedelta(hours=hours), "status": status, "on_their_way": [run]}
+        )
+        look.now = list(troubles(seen, timedelta(hours=1)))
+        look.line.round()
+    look.now = []
+    look.line.round()
+    assert [one["event"] for one in look.sent] == ["waiting", "overdue", "recovered"]
+    assert "overdue: nobody has handed its files over" in look.sent[1]["text"]
+    assert "syncd ingest" in look.sent[1]["text"]
+
+
 def test_the_page_shows_the_messages_as_they_are() -> None:
     page = (Path(__file__).parent.parent / "docs/telling.md").read_text()
     shown, trouble = (json.loads(one) for one in re.findall(r"```json\n(.*?)```", page, re.S))
