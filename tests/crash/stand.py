@@ -146,13 +146,15 @@ def replayed(stand: Stand) -> None:
 
 
 def crowded(stand: Stand) -> None:
-    """A day that is over has many small files, of rows and of rejected lines; the vendor has nothing new."""
+    """Two days that are over have many small files, of rows and of rejected lines; the vendor has nothing new."""
     stand.configure()
     lake = Lake(stand.home.data_dir, clock=lambda: datetime.now(UTC) - timedelta(days=3))
-    for number in range(1, FEW + 1):
-        begin = day(5, number)
-        one = replace(run(f"7-{number}"), start=begin, end=begin + timedelta(hours=1))
-        parts = [batch(rows_of(int(part == 0), first=number), rejected=1) for part in range(MANY // FEW)]
+    for number in range(2 * FEW):
+        on = 5 + number % 2
+        one = replace(run(f"7-{number}"), start=day(on, number), end=day(on, number + 1))
+        parts = [
+            batch(rows_of(int(part == 0), on=on, first=number + 1), rejected=1) for part in range(MANY // FEW // 2)
+        ]
         lake.commit([(one, [staged(lake, one, part, part=f"p{at}") for at, part in enumerate(parts)])])
 
 
