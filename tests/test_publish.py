@@ -110,3 +110,15 @@ def test_a_root_that_nobody_can_read_is_refused(tmp_path: Path, root: str) -> No
     ended = home.run("status")
     assert ended.returncode == 2
     assert "publish" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [('root = "/mnt/a-b"', 'root = "/mnt/a/b"'), ('root = "/a"', 'root = "/a/"\nname = "other"')]
+)
+def test_two_that_would_take_each_others_place_are_refused(tmp_path: Path, first: str, second: str) -> None:
+    home = Home(tmp_path, {"acme": {"kind": "contentsquare", "client_id": "c", "client_secret": "s"}})
+    secret = 'options.key = "planted-s3cr3t"\n'
+    home.config.write_text(f"{home.config.read_text()}\n[[publish]]\n{first}\n{secret}[[publish]]\n{second}\n{secret}")
+    ended = home.run("status")
+    assert (ended.returncode, "publish: two have the" in ended.stderr) == (2, True), ended.stderr
+    assert "planted" not in ended.stderr

@@ -61,7 +61,13 @@ def test_the_catalogue_has_no_length_and_files_have_ranges(tmp_path: Path) -> No
             last = syncd.client.get(f"/{path}".replace("%", "%25"), headers={"range": "bytes=-4"})
             assert (last.status_code, last.content) == (206, b"PAR1")
             assert last.headers["content-range"] == f"bytes {size - 4}-{size - 1}/{size}"
-            for other in ("/lake/../state.sqlite", "/lake/%2e%2e/state.sqlite", "/lake/acme", "/lake//etc/passwd"):
+            for other in (
+                "/lake/../state.sqlite",
+                "/lake/%2e%2e/state.sqlite",
+                "/lake/acme",
+                "/lake//etc/passwd",
+                f"/lake/{0:0300}.parquet",
+            ):
                 assert syncd.client.get(other).status_code == 404, other
             assert syncd.client.get(f"/{path}", headers={"authorization": ""}).status_code == 401
 

@@ -29,7 +29,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from syncd.errors import ConfigError
 from syncd.settings.fields import Duration, Section, Size, is_loopback, safe_url
-from syncd.settings.publishing import PublishSettings
+from syncd.settings.publishing import PublishSettings, unlike
 from syncd.settings.telling import OtelSettings, TellSettings
 from syncd.settings.vendors import KINDS, SourceSettings
 
@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     http: HttpSettings = Field(default_factory=HttpSettings)
     tell: TellSettings = Field(default_factory=TellSettings)
     otel: OtelSettings = Field(default_factory=OtelSettings)
-    publish: list[PublishSettings] = []
+    publish: Annotated[list[PublishSettings], AfterValidator(unlike)] = []
 
     @property
     def state_path(self) -> Path:
@@ -233,7 +233,7 @@ def _told(detail: ErrorDetails) -> str:
             return f"{key}: missing; write it, or set SYNCD_{'__'.join(keys).upper()}"
         case _:
             said = detail["msg"].removeprefix("Value error, ")
-            hidden = SECRET.search(keys[-1]) or keys[0] == "tell"
+            hidden = SECRET.search(keys[-1]) or keys[0] == "tell" or keys == ["publish"] or "options" in keys
             secret = hidden or isinstance(detail["input"], dict | SecretStr)
             return f"{key}: {said}" if secret else f"{key} = {detail['input']!r}: {said}"
 

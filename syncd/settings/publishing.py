@@ -36,10 +36,19 @@ class PublishSettings(Section):
     @classmethod
     def _named(cls, given: Any) -> Any:
         if isinstance(given, dict) and not given.get("name"):
-            return given | {"name": re.sub(r"[^A-Za-z0-9]+", "-", str(given.get("root", ""))).strip("-")}
+            return given | {"name": re.sub(r"[^A-Za-z0-9]+", "-", str(given.get("root", ""))).strip("-") or "root"}
         return given
 
     @property
     def scheme(self) -> str:
         """ "" for a path."""
         return self.root.partition("://")[0] if "://" in self.root else ""
+
+
+def unlike(sections: list[PublishSettings]) -> list[PublishSettings]:
+    """Each its own root and its own file, else one would take the place of another."""
+    for key in ("root", "name"):
+        values = [getattr(each, key) for each in sections]
+        if again := {value for value in values if values.count(value) > 1}:
+            raise ValueError(f"two have the {key} {min(again)}: give each a {key} of its own")
+    return sections
