@@ -91,9 +91,13 @@ bench-skipping *arguments: bench-venv
 bench-query *arguments:
     python bench/query.py {{arguments}}
 
-# five years of 200 jobs: what commits, packing and the ledger cost on what stands then
+# five years of 200 jobs lived through day by day: what grows, and what all costs then
 bench-scale *arguments:
     python bench/scale.py {{arguments}}
+
+# a sweep over a vendor that lists 1.7 million runs: requests, seconds, memory
+bench-discovery *arguments:
+    python bench/discovery.py {{arguments}}
 
 # the bench's own: rivals never come into the venv of the product
 [private]

@@ -98,10 +98,14 @@ class Project:
         """The run of this day that comes only days later."""
         return self.run(day, day % self.jobs) if day >= 0 and day % SET_ASIDE == SET_ASIDE // 2 else None
 
-    def delivered(self, day: int) -> Iterator[tuple[Run, int, int, str]]:
-        """The runs that come on a day: each with the day and the job that it is of, and what its rows say."""
+    def day(self, day: int) -> Iterator[tuple[Run, int, int, str]]:
+        """Every job's run of a day."""
         for job in range(self.jobs):
             yield self.run(day, job), day, job, "first"
+
+    def delivered(self, day: int) -> Iterator[tuple[Run, int, int, str]]:
+        """The runs that come on a day: each with the day and the job that it is of, and what its rows say."""
+        yield from self.day(day)
         if run := self.set_aside(day - COMES):
             yield run, day - COMES, int(run.job), "first"
 
@@ -191,8 +195,9 @@ def told(seconds: list[float]) -> tuple[str, str]:
     return f"{statistics.median(seconds) * 1000:.0f}", f"{sorted(seconds)[int(len(seconds) * 0.99)] * 1000:.0f}"
 
 
-def live(home: Path, project: Project, days: int, *, until: float, pack_every: int = 1) -> tuple[list[Month], int]:
-    """Live through so many days, or until then by the monotonic clock: the months, of which each is told, and the days.
+def live(home: Path, project: Project, days: int, *, until: float, every: int) -> list[Month]:
+    """Live through so many days, or until then by the monotonic clock; each month is told. The packer has its turn
+    every so many days.
 
     In the end nothing is outstanding, and all that is worth it is packed."""
     clock, months = Clock(START), list[Month]()
@@ -212,7 +217,7 @@ def live(home: Path, project: Project, days: int, *, until: float, pack_every: i
             months[-1].staging.append(spent)
             if not is_last:
                 coming = stager.submit(stage_day, home, project, day + 1)
-            live_day(lake, clock, project, day, ready, again, months[-1], pack=is_last or day % pack_every == 0)
+            live_day(lake, clock, project, day, ready, again, months[-1], pack=is_last or day % every == 0)
             months[-1].days += 1
             months[-1].seconds += time.perf_counter() - began
             if is_last or (date + timedelta(days=1)).day == 1:
@@ -222,7 +227,7 @@ def live(home: Path, project: Project, days: int, *, until: float, pack_every: i
             if is_last:
                 break
     bring_the_rest(lake, clock, project, day)
-    return months, day + 1
+    return months
 
 
 def live_day(

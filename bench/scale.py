@@ -1,30 +1,50 @@
-"""Five years in: what a commit, a pass and a query cost on a lake with a long history.
+"""Five years in: what syncd costs on a lake with a long history, and whether any of it grows.
 
-A few days are lived through in earnest: each run staged, committed, packed when its day is over, swept, by the lake's
-own code under a fast clock. The years before are laid down in the ledger as the lake itself would have left them:
-closed runs and parts, a packed file for each day and scope, and what each is made of. Then all is measured.
+First the years are lived through, day by day (life.py). Then what stands is measured: the tables against what was
+delivered, commits, a start, a sweep, the ledger, whole commands, a day's queries. Last the rest of the runs is laid
+down in the ledger, as the lake itself would have left them (closed runs and parts, and of what the packed files of
+their days are made; where a day was not lived through, a link for its file), and all is measured again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json  # noqa: TID251  # what the other process prints
 import math
 import os
 import shutil
-import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
+import duckdb
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from life import (
+    HEADINGS,
+    ROWS,
+    START,
+    YEARS,
+    Clock,
+    Month,
+    Project,
+    Spent,
+    figures,
+    live,
+    memory,
+    pack_all,
+    scope_of,
+    spending,
+    staged,
+)
+from life import told as milliseconds
+from query import ASK
 
 from syncd.destinations.lake import Lake
 from syncd.destinations.lake.commit import add_new
@@ -33,129 +53,65 @@ from syncd.destinations.lake.proof import Flaw, published
 from syncd.destinations.lake.segments import add_segment, next_number, show_ledger
 from syncd.destinations.lake.show import show_all
 from syncd.destinations.lake.tables import OPEN
-from syncd.model import Batch, Column, Landed, Run, Scope, Staged
-from syncd.types import Type
 
-YEARS = 5  # until a week ago
-START = datetime.combine(datetime.now(UTC) - timedelta(days=365 * YEARS + 7), datetime.min.time(), UTC)
-COLUMNS = (
-    Column("session_id", Type.parse("uint64"), "session_id", "declared"),
-    Column("session_time", Type.parse("timestamp"), "session_time", "declared"),
-    Column("note", Type.parse("string"), "note", "declared"),
-)
-ROWS = 20  # of a part
-
-
-@dataclass
-class Clock:
-    """Whatever time we say."""
-
-    now: datetime
-
-    def __call__(self) -> datetime:
-        return self.now
+DAYS = 365 * YEARS
+OTHERS = 1000  # jobs from this number on are laid down, not lived through
+CONFIGURATION = """
+data_dir = "{home}"
+[http]
+listen = "127.0.0.1:0"
+[sources.acme]
+kind = "contentsquare"
+client_id = "id"
+client_secret = "secret"
+token_url = "http://127.0.0.1:1/v1/oauth/token"
+"""
+COMMANDS = (["status", "--json"], ["gaps", "--json"], ["verify", "--json"], ["runs", "--json"])
 
 
-@dataclass
-class Spent:
-    """What a thing cost this process."""
-
-    seconds: float = 0.0
-    cpu: float = 0.0
-    written: int = 0  # bytes, to the disk
-
-
-@contextmanager
-def spending() -> Iterator[Spent]:
-    spent, began, cpu, written = Spent(), time.perf_counter(), time.process_time(), bytes_written()
-    yield spent
-    spent.seconds, spent.cpu = time.perf_counter() - began, time.process_time() - cpu
-    spent.written = bytes_written() - written
+def by_year(months: list[Month]) -> None:
+    """The same table by years of life."""
+    print(f"\n{HEADINGS.replace('month', 'year')}\n|{'---|' * (HEADINGS.count(' | ') + 1)}")
+    rest = iter(months)
+    while some := list(islice(rest, 12)):
+        year = Month(some[0].name, stands=some[-1].stands)
+        for month in some:
+            for name, value in vars(month).items():
+                if isinstance(value, list | int | float):
+                    setattr(year, name, getattr(year, name) + value)
+        print(figures(year), flush=True)
 
 
-def bytes_written() -> int:
-    """What this process has had written to the disk so far."""
-    return int(dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())["write_bytes"])
+def compare(home: Path, project: Project, days: int) -> None:
+    """The tables against what was delivered, by a DuckDB that knows nothing of us."""
+    many = days * project.jobs * ROWS
+    with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as reader:
+        for view in ("scope_{}", "scope_{}_latest"):
+            rows = " UNION ALL ".join(
+                f'SELECT session_id FROM acme."{view.format(number)}"' for number in range(project.scopes)
+            )
+            sums = f"SELECT count(*), count(DISTINCT session_id), sum(session_id) FROM ({rows})"
+            found = reader.execute(sums).fetchall()[0]
+            assert found == (many, many, many * (many - 1) // 2), (view, found, many)
+            print(f"{view.format('…')}: {found[0]:,} rows, ids sum up to {found[2]:,}: as delivered")
+        statuses = reader.execute("SELECT status, count(*) FROM _syncd.runs GROUP BY ALL ORDER BY ALL").fetchall()
+        rejected = reader.execute("SELECT count(*), (SELECT sum(rejected) FROM _syncd.runs) FROM _syncd.rejected")
+        print(f"{statuses}; rejected lines, and as the ledger has them: {rejected.fetchall()[0]}", flush=True)
 
 
-def memory() -> int:
-    """Resident bytes of this process."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def scope_of(number: int) -> Scope:
-    return Scope(f"scope_{number}", COLUMNS, (("session_id",),), ("session_time",))
-
-
-def staged(lake: Lake, run: Run, parts: int) -> list[Staged]:
-    """A run of small parts, each with rows of its own hour and of the day before: two files."""
-    made = []
-    for number in range(parts):
-        seconds = np.arange(ROWS) * 60 - (np.arange(ROWS) % 2) * 86_400
-        start = np.datetime64(run.start.replace(tzinfo=None), "us")
-        arrays = [
-            pa.array(np.arange(ROWS, dtype="u8") + abs(hash((run.id, number))) % 2**40),
-            pa.array(start + seconds.astype("timedelta64[s]")),
-            pa.array(["note"] * ROWS),
-            pa.array(np.arange(1, ROWS + 1)),
-        ]
-        rows = pa.RecordBatch.from_arrays(arrays, names=[*(column.name for column in COLUMNS), "_syncd_row"])
-        scope = lake.scope(run.source, scope_of(int(run.scope.rpartition("_")[2])))
-        batch = Batch(rows, COLUMNS, (), ROWS, 0)
-        made.append(lake.stage(run, scope, f"p{number}", Landed("p", 100, "ab" * 32), [batch]))
-    return made
-
-
-def a_run(job: int, hour: datetime, scopes: int) -> Run:
-    number = int((hour - START).total_seconds() // 3600)
-    ends = hour + timedelta(hours=1)
-    return Run("acme", f"{job}-{job * 10**6 + number}", f"scope_{job % scopes}", "jsonl", hour, ends, str(job), ends)
-
-
-def live_through(
-    lake: Lake, clock: Clock, first: datetime, hours: int, jobs: int, scopes: int, minutes: float = math.inf
-) -> dict[str, Any]:
-    """Every hour each job delivers a run; runs that are ready together are committed together; days are packed."""
-    commits, packs, end = [], [], time.monotonic() + 60 * minutes
-    for number in range(hours):
-        if time.monotonic() > end:
-            break
-        hour = first + timedelta(hours=number)
-        clock.now = hour + timedelta(hours=2)
-        ready = [(run, staged(lake, run, 2)) for run in (a_run(job, hour, scopes) for job in range(jobs))]
-        with spending() as commit:
-            lake.commit(ready)
-        commits.append(commit)
-        if number % 4 == 3:
-            lake.sweep("acme", clock.now, [])
-        if number % 24 == 23:
-            packs += list(packing(lake))
-    return {"commits": commits, "packs": packs}
-
-
-def packing(lake: Lake) -> Iterator[Spent]:
-    while True:
-        with spending() as spent:
-            packed = lake.pack()
-        if packed is None:
-            return
-        print(f"  packed {packed}, {spent.seconds:.2f} s", flush=True)
-        yield spent
-
-
-def lay_down(lake: Lake, clock: Clock, runs: int, jobs: int, scopes: int, until: datetime) -> None:
-    """The ledger and the packed files of all the years before, as the lake leaves them: no period is missing."""
-    each = runs // jobs
-    hours = int((until - START).total_seconds() // 3600) // each  # that one period lasts
-    template = next((lake.home / "lake" / "acme").rglob("~*.parquet"))
-    begin = f"TIMESTAMP '{until:%Y-%m-%d}' - INTERVAL {hours} HOUR * ({each} - n)"
+def lay_down(lake: Lake, clock: Clock, project: Project, lived: int, runs: int) -> None:
+    """So many runs more in the ledger, of other jobs, over all the years."""
+    each = runs // project.jobs
+    number, hours = next_number(lake.home), 24 * DAYS // each  # that one period lasts
+    begin = f"TIMESTAMP '{START:%Y-%m-%d}' + INTERVAL {hours} HOUR * n"
     with lake._publication() as catalogue:
+        lay_files(lake, catalogue, project, lived)
         catalogue.execute(
-            f"CREATE TEMP TABLE years AS SELECT 'acme' AS source, j || '-' || (j * 1000000 - n - 1) AS run, "
-            f"j::VARCHAR AS job, 'scope_' || (j % {scopes}) AS scope, 'jsonl' AS format, {begin} AS period_start "
-            f"FROM range({jobs}) a(j), range({each}) b(n)"
+            "CREATE TEMP TABLE years AS SELECT 'acme' AS source, j || '-' || n AS run, j::VARCHAR AS job, "
+            f"'scope_' || (j % {project.scopes}) AS scope, 'jsonl' AS format, {begin} AS period_start "
+            f"FROM range({OTHERS}, {OTHERS + project.jobs}) a(j), range({each}) b(n) WHERE (scope, CAST(period_start "
+            f"AS DATE)) IN (SELECT (scope, date) FROM {OPEN}.files WHERE packed)"  # few files of a day stay as they are
         )
-        number = next_number(lake.home)
         add_segment(
             catalogue,
             lake.home,
@@ -174,29 +130,35 @@ def lay_down(lake: Lake, clock: Clock, runs: int, jobs: int, scopes: int, until:
             f"{ROWS} AS lines, {ROWS} AS rows, 0 AS rejected, 0 AS blank, '' AS rejects, '' AS rejects_sha256, "
             f"{number} AS number FROM years, range(2) a(p)",
         )
-        ((layout,),) = catalogue.execute(f"SELECT layout FROM {OPEN}.files WHERE packed LIMIT 1")
-        days = [START.date() + timedelta(days=at) for at in range((until - START).days)]
-        files = []
-        for scope in range(scopes):
-            for at, day in enumerate(days):
-                path = packed_path("acme", f"scope_{scope}", str(day), 10**7 + scope * 10**5 + at)
-                (lake.home / path).parent.mkdir(parents=True, exist_ok=True)
-                os.link(template, lake.home / path)
-                files.append({"path": path, "scope": f"scope_{scope}", "date": day, "chunk": day.year})
-        same = {"source": "acme", "run": "", "part": "", "rows": 1, "bytes": 1, "sha256": "ab" * 32, "layout": layout}
-        same |= {"dated": True, "loaded_at": clock.now.replace(tzinfo=None), "live": True, "packed": True}
-        catalogue.insert(f"{OPEN}.files", [file | same for file in files])
+        packed = f"SELECT source, scope, date, min(path) AS path FROM {OPEN}.files WHERE packed GROUP BY ALL"
         members = (
             "SELECT path, source, scope, years.run, 'p' || p AS part, date, "
             f"{ROWS} AS rows, 100 AS bytes, '' AS sha256, path || years.run || p AS was, 1 AS generation, "
-            f"{number + 1} AS number FROM years JOIN {OPEN}.files USING (source, scope), range(2) a(p) "
-            "WHERE packed AND date = CAST(period_start AS DATE)"
+            f"{number} AS number FROM years JOIN ({packed}) USING (source, scope), range(2) a(p) "
+            "WHERE date = CAST(period_start AS DATE)"
         )
-        add_segment(catalogue, lake.home, "members", number + 1, members)
-        jobs_of = [{"source": "acme", "scope": f"scope_{job % scopes}", "job": str(job)} for job in range(jobs)]
-        add_new(catalogue, f"{OPEN}.deliveries", jobs_of)
+        add_segment(catalogue, lake.home, "members", number, members)
+        jobs = range(OTHERS, OTHERS + project.jobs)
+        delivered = [{"source": "acme", "scope": f"scope_{job % project.scopes}", "job": str(job)} for job in jobs]
+        add_new(catalogue, f"{OPEN}.deliveries", delivered)
         show_ledger(catalogue, lake.home)
         show_all(catalogue, lake.home)
+
+
+def lay_files(lake: Lake, catalogue: Any, project: Project, lived: int) -> None:
+    """A file for each day that was not lived through."""
+    ((path, row),) = catalogue.execute(
+        f"SELECT path, files FROM {OPEN}.files WHERE packed AND dated AND settled LIKE '[%' ORDER BY path LIMIT 1"
+    )
+    for scope in range(project.scopes):
+        files = []
+        for at in range(lived, DAYS):
+            day = (START + timedelta(days=at)).date()
+            link = packed_path("acme", f"scope_{scope}", str(day), 10**7 + at)
+            (lake.home / link).parent.mkdir(parents=True, exist_ok=True)
+            os.link(lake.home / path, lake.home / link)
+            files.append(row | {"path": link, "scope": f"scope_{scope}", "date": day, "chunk": day.year})
+        catalogue.insert(f"{OPEN}.files", files)
 
 
 def timed(name: str, action: Callable[[], Any]) -> Any:
@@ -208,69 +170,18 @@ def timed(name: str, action: Callable[[], Any]) -> Any:
     return answer
 
 
-def prove(home: Path) -> list[Flaw]:
-    with published(home) as ledger:
-        assert ledger
-        return list(ledger.misfigured())
-
-
-def told(name: str, spent: list[Spent]) -> None:
-    seconds, cpu = sorted(one.seconds for one in spent), sorted(one.cpu for one in spent)
-    most = max(one.written for one in spent) / 1e6
-    p99 = seconds[int(len(seconds) * 0.99)]
-    print(
-        f"{name}: {len(spent)}, median {statistics.median(seconds) * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms; "
-        f"processor: median {statistics.median(cpu) * 1000:.0f} ms, p99 {cpu[int(len(cpu) * 0.99)] * 1000:.0f} ms; "
-        f"at most {most:.1f} MB written",
-        flush=True,
-    )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=Path("build/scale"))
-    parser.add_argument("--runs", type=int, default=1_700_000)
-    parser.add_argument("--jobs", type=int, default=200)
-    parser.add_argument("--scopes", type=int, default=5)
-    parser.add_argument("--hours", type=int, default=30, help="lived through on top of the years")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="after which no further hour is lived through")
-    parser.add_argument("--commits", type=int, default=100, help="measured, of one run each")
-    given = parser.parse_args()
-    home = given.folder.absolute()
-    shutil.rmtree(home, ignore_errors=True)
-    until = START + timedelta(days=365 * YEARS)
-    clock = Clock(until)
-    lake = Lake(home, clock=clock)
-    lake.start()
-    live_through(lake, clock, until - timedelta(days=3), 24, min(given.jobs, 4 * given.scopes), given.scopes)
-    clock.now = until + timedelta(days=1)
-    list(packing(lake))
-    lay_down(lake, clock, given.runs, given.jobs, given.scopes, until - timedelta(days=5))
-    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+def measure(home: Path, clock: Clock) -> None:
+    """What a daemon has to do on what stands."""
+    print(f"\nload {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     print("| what | seconds | of a processor | MB written | MB more memory |\n|---|---|---|---|---|")
-    lake = Lake(home, clock=clock)  # as a daemon that has just started
+    lake = Lake(home, clock=clock)
     timed("start", lake.start)
     loaded = timed("which runs are loaded, the first time", lambda: lake.loaded("acme"))
     timed("which runs are loaded, from then on", lambda: lake.loaded("acme"))
-    listed = [
-        f"{number % given.jobs}-{(number % given.jobs) * 10**6 - number // given.jobs - 1}" for number in range(10**5)
-    ]
-    timed("100,000 listed runs, each looked up", lambda: [run for run in listed if run not in loaded])
+    timed("100,000 listed runs, each looked up", lambda: sum(f"7-{at}" in loaded for at in range(10**5)))
     timed("sweep, nothing to do", lambda: lake.sweep("acme", clock.now, []))
-    lived = live_through(lake, clock, until, given.hours, given.jobs, given.scopes, given.minutes)
-    hours = len(lived["commits"])
-    told(f"commits of {given.jobs} runs together", lived["commits"])
-    one_by_one = []
-    for number in range(given.commits):
-        hour = until + timedelta(hours=hours + number // given.jobs)
-        run = a_run(number % given.jobs, hour, given.scopes)
-        parts = staged(lake, run, 2)
-        with spending() as commit:
-            lake.commit([(run, parts)])
-        one_by_one.append(commit)
-    told("commits of one run", one_by_one)
-    clock.now += timedelta(days=4)
-    told("days packed", list(packing(lake)))
+    timed("packing, nothing to do", lake.pack)
+    timed("settling, nothing to do", lake.settle)
     timed("what status and the page read of the ledger", lambda: lake.history(clock.now - timedelta(days=7), (), 25, 5))
     timed("the same when nothing has changed", lambda: lake.history(clock.now - timedelta(days=7), (), 25, 5))
     flaws = timed("the figures of the ledger, as verify proves them", lambda: prove(home))
@@ -281,6 +192,107 @@ def main() -> None:
     print(f"live files {files:,}; files ever {ever:,}; runs {runs:,}; ", end="")
     print(f"catalogue {(home / 'warehouse.duckdb').stat().st_size / 1e6:.1f} MB", end="; ")
     print(f"ledger {sum(path.stat().st_size for path in (home / 'lake' / '_ledger').iterdir()) / 1e6:.1f} MB")
+
+
+def prove(home: Path) -> list[Flaw]:
+    with published(home) as ledger:
+        assert ledger
+        return list(ledger.misfigured())
+
+
+def commits(home: Path, clock: Clock, project: Project, first: int, single: int) -> None:
+    """A day of all jobs in one commit, then the next days' runs one by one."""
+    lake, clock.now = Lake(home, clock=clock), START + timedelta(days=first + 10)
+    for scope in range(project.scopes):
+        lake.scope("acme", scope_of(f"scope_{scope}"))
+    lake.loaded("acme")
+    every = ((run, staged(lake, project, run, *more)) for day in (first, first + 1) for run, *more in project.day(day))
+    for name, ready in (
+        (f"a commit of {project.jobs} runs", [list(islice(every, project.jobs))]),
+        ("commits of one run", [[one] for one in islice(every, single)]),
+    ):
+        spent = []
+        for some in ready:
+            clock.now += timedelta(minutes=1)
+            with spending() as cost:
+                lake.commit(some)
+            spent.append(cost)
+        told(name, spent)
+    clock.now += timedelta(days=4)
+    month = Month("")
+    pack_all(lake, clock, month)
+    told("turns of packing these days", month.packing)
+    told("turns of settling them", month.settling)
+
+
+def told(name: str, spent: list[Spent]) -> None:
+    seconds, cpu = milliseconds([one.seconds for one in spent]), milliseconds([one.cpu for one in spent])
+    most = max(one.written for one in spent) / 1e6
+    print(
+        f"{name}: {len(spent)}, median {seconds[0]} ms, p99 {seconds[1]} ms; of a processor {cpu[0]} ms, {cpu[1]} ms; "
+        f"at most {most:.1f} MB written",
+        flush=True,
+    )
+
+
+def look(home: Path) -> None:
+    """Whole processes: commands, and a day in the middle as an analyst asks for it."""
+    config = home.with_name(f"{home.name}.toml")
+    config.write_text(CONFIGURATION.format(home=home))
+    print("\n| process | seconds | of a processor | peak MB | ends with |\n|---|---|---|---|---|")
+    for command in COMMANDS:
+        said, ended = whole([sys.executable, "-m", "syncd", "--config", str(config), *command])
+        print(f"| syncd {' '.join(command)} | {said} | {ended} |", flush=True)
+    day = (START + timedelta(days=DAYS // 4)).date()
+    print("\n| query of a day | seconds | of a processor | MB read | peak MB |\n|---|---|---|---|---|")
+    for view in ("scope_0", "scope_0_latest"):
+        sql = f"SELECT count(*), max(session_time), max(note) FROM acme.{view} WHERE _syncd_date = '{day}'"
+        command = [sys.executable, "-c", ASK, str(home / "warehouse.duckdb"), sql]
+        seconds, cpu, read, peak = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+        print(f"| {view} | {seconds:.3f} | {cpu:.3f} | {read / 1e6:.1f} | {peak / 1e6:.0f} |", flush=True)
+
+
+def whole(command: list[str]) -> tuple[str, int]:
+    """What a command cost as a process, and its exit code."""
+    root = str(Path(__file__).parent.parent)
+    began = time.perf_counter()
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=root)
+    _, status, used = os.wait4(child.pid, 0)
+    cpu, peak = used.ru_utime + used.ru_stime, used.ru_maxrss * 1024 / 1e6
+    return f"{time.perf_counter() - began:.1f} | {cpu:.1f} | {peak:.0f}", os.waitstatus_to_exitcode(status)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("build/scale"))
+    parser.add_argument("--days", type=int, default=DAYS, help="lived through")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="after which no further day is lived through")
+    parser.add_argument("--pack-every", type=int, default=1, help="days between two turns of the packer")
+    parser.add_argument("--jobs", type=int, default=200)
+    parser.add_argument("--scopes", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=1_700_000, help="in the ledger in the end, lived and laid down")
+    parser.add_argument("--commits", type=int, default=100, help="measured, of one run each")
+    parser.add_argument("--stands", action="store_true", help="measure the life that stands in the folder")
+    given = parser.parse_args()
+    home, project = given.folder.absolute(), Project(given.jobs, given.scopes)
+    if not given.stands:
+        shutil.rmtree(home, ignore_errors=True)
+        by_year(live(home, project, given.days, until=time.monotonic() + 60 * given.minutes, every=given.pack_every))
+    with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as reader:
+        told_of = "SELECT count(DISTINCT period_start), count(*) FROM _syncd.runs"
+        ((days, runs),) = reader.execute(told_of).fetchall()
+    print(f"\n{days:,} days lived through, {runs:,} runs")
+    compare(home, project, days)
+    clock = Clock(START + timedelta(days=days + 10))
+    measure(home, clock)
+    look(home)
+    commits(home, clock, project, days, given.commits)
+    if (more := given.runs - runs) >= project.jobs:
+        print(f"\nwith {more:,} runs laid down")
+        lay_down(Lake(home, clock=clock), clock, project, days + 2, more)
+        measure(home, clock)
+        look(home)
+        commits(home, clock, project, max(days, DAYS) + 3, given.commits)  # no file is laid down there
 
 
 if __name__ == "__main__":
