@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 import re
 import signal
-from collections.abc import Iterable, Iterator
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from tests.crash.goes import goes, some
@@ -15,6 +17,7 @@ from tests.crash.points import seen
 from tests.crash.power import Cut, Disk, build, cuts, outlive
 from tests.crash.stand import Stage, Stand, Tables, Tally, finish, oracle, stages, standing
 from tests.crash.starter import Call, How, Op, Trap, calls
+from tests.crash.world import world
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +81,50 @@ def test_a_kill_leaves_what_the_calls_before_it_did(stand: Stand, load: tuple[St
         for path, held in told.items()
         if not path.endswith("-shm")  # shared memory: written without a call
     }
+
+
+def spoil(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+
+def asked(path: Path, sql: str) -> None:
+    with sqlite3.connect(path) as state:
+        assert state.execute(sql).rowcount == 1
+    state.close()
+
+
+def published(path: Path, sql: str) -> None:
+    with duckdb.connect(str(path)) as catalogue:
+        catalogue.execute(sql)
+
+
+DIFFERENCES: list[Callable[[Path], object]] = [  # each is of a disk that a start would find another than it was
+    lambda root: None,
+    lambda root: (root / "lake" / "new").mkdir(),
+    lambda root: spoil(next(root.rglob("*.parquet"))),
+    lambda root: next(root.rglob("*.parquet")).unlink(),
+    lambda root: spoil(next(root.rglob("*.part"))),
+    lambda root: asked(root / "state.sqlite", "UPDATE jobs SET is_listed = 0"),
+    lambda root: asked(root / "state.sqlite", "UPDATE passes SET error = 'some'"),
+    lambda root: asked(root / "state.sqlite", "DELETE FROM passes"),
+    lambda root: published(root / "warehouse.duckdb", "UPDATE _syncd_open.runs SET status = 'superseded'"),
+    lambda root: published(root / "warehouse.duckdb", "DELETE FROM _syncd_open.parts"),
+    lambda root: published(root / "warehouse.duckdb", "DROP VIEW acme.sessions_latest"),
+]
+
+
+def test_two_goes_that_leave_the_same_are_known_and_others_are_told_apart(
+    stand: Stand, load: tuple[Stage, Tables]
+) -> None:
+    stage, seen = load[0], []
+    for change in DIFFERENCES:
+        stand.put_back(stage.over)
+        change(stand.home.data_dir)
+        seen.append(world(stand.home.data_dir, stand.reader))
+    assert len(set(seen)) == len(DIFFERENCES)
+    stand.put_back(stage.name)
+    assert stand.run(stage.command).code == 0
+    assert world(stand.home.data_dir, stand.reader) == seen[0], "only the instants are others"
 
 
 def test_stopped_at_each_kind_of_call_that_writes(stand: Stand, load: tuple[Stage, Tables], made: list[Call]) -> None:
