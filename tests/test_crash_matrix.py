@@ -63,7 +63,7 @@ def role(call: Call) -> tuple[Op, str]:
 
 def test_no_change_of_the_disk_slips_past_the_shim(stand: Stand, load: tuple[Stage, Tables], made: list[Call]) -> None:
     told = disk_behind(stand, load[0], made)
-    here = tree(stand.home.data_dir)
+    here = tree(stand.kept[load[0].over])
     assert {Op.CREATE, Op.WRITE, Op.TRUNCATE, Op.SYNC, Op.RENAME, Op.UNLINK, Op.MKDIR} <= {call.op for call in made}
     assert told.keys() == here.keys()
     assert [path for path in here if told[path] != here[path]] == []

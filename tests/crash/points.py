@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 
 from tests.crash.stand import Stage, Stand
-from tests.crash.starter import Call, How, Op, Trap, calls, come_by
+from tests.crash.starter import Call, How, Op, Trap, come_by
 
 Stops = tuple[Trap, ...]  # one go: the traps that its command meets, one after another
 KINDS = ("calls", "torn", "lines", "inside", "pairs", "moments")
@@ -16,11 +16,8 @@ def seen(stand: Stand, stage: Stage, *, keep_bytes: bool = False, ops: frozenset
     """Every call of an undisturbed go, which is made once."""
     key = stage.name, ops
     if key not in stand.seen:
-        log = stand.folder / "calls"
         stand.put_back(stage.name)
-        ended = stand.run(stage.command, Trap(log=str(log), bytes=True, ops=ops))
-        assert ended.code == 0, ended
-        stand.seen[key] = list(calls(log))
+        stand.look(stage, ops)
     return [call for call in stand.seen[key] if keep_bytes or call.op != Op.SAY]
 
 

@@ -22,7 +22,7 @@ from syncd.destinations.lake import Lake
 from syncd.destinations.lake.plan import FEW
 from syncd.destinations.lake.rejects import MANY
 from syncd.sandbox.contentsquare import Sandbox
-from tests.crash.starter import Call, Ended, Op, Starter, Trap, come_by
+from tests.crash.starter import Call, Ended, Op, Starter, Trap, calls, come_by
 from tests.crash.world import Reader, world
 from tests.destination_contract import batch, day, rows_of, run, staged
 from tests.home import Home, differences
@@ -84,6 +84,13 @@ class Stand:
             self.starter.kill(signal.SIGKILL)
         return self.starter.end(timeout_s)
 
+    def look(self, stage: Stage, ops: frozenset[Op]) -> None:
+        """An undisturbed go, with each call among `ops` written down."""
+        log = self.folder / "calls"
+        ended = self.run(stage.command, Trap(log=str(log), bytes=True, ops=ops))
+        assert ended.code == 0, ended
+        self.seen[stage.name, ops] = list(calls(log))
+
     def tables(self) -> Tables:
         """What readers see, and the ledger behind it, as bags of rows; not when a run was loaded."""
         with self.reader.reading(self.home.data_dir / "warehouse.duckdb") as warehouse:
@@ -104,8 +111,7 @@ class Stage:
         """The world before it (kept under the stage's name) and the tables of an undisturbed go."""
         self.prepare(stand)
         stand.keep(self.name)
-        ended = stand.run(self.command)
-        assert ended.code == 0, ended
+        stand.look(self, Trap().ops)
         stand.keep(self.over)
         return stand.tables()
 
