@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import signal
 import sqlite3
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -175,3 +179,21 @@ def test_a_disk_that_only_feigns_to_sync_is_found_out(
     nothing = Cut("the end", Disk(stand.home.data_dir, stand.kept[stage.name]).cut(lambda kind: False), last.said)
     outlive(stand, stage, expected, nothing, tally)
     assert "was called loaded, and is not here" in " ".join(tally.wrong)
+
+
+def test_a_matrix_that_is_killed_leaves_its_journal_and_nothing_else(tmp_path: Path) -> None:
+    folder, journal = tmp_path / "made", tmp_path / "journal"
+    folder.mkdir()
+    wanted = [sys.executable, "-m", "tests.crash", "--days", "1", "--journal", str(journal)]
+    matrix = subprocess.Popen([*wanted, "--stage", "load", "--kind", "calls"], env=os.environ | {"TMPDIR": str(folder)})
+    until = time.monotonic() + 120
+    while not journal.exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    matrix.kill()
+    matrix.wait()
+    while list(folder.iterdir()) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert list(folder.iterdir()) == []
+    told = subprocess.run([*wanted, "--sum"], capture_output=True, text=True)
+    assert re.search(r"^load +calls +\d+ +\d+ +\d+ +0 +0$", told.stdout, re.M), told.stdout + told.stderr
+    assert told.returncode == 0

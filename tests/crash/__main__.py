@@ -39,8 +39,9 @@ def asked() -> argparse.Namespace:
     parser.add_argument(
         "--slice", default="1/1", help="2/3: of every three goes the second, so that three share a matrix"
     )
-    parser.add_argument("--journal", type=Path, help="keep what became of each go here, and go on from there")
-    parser.add_argument("--sum", type=Path, nargs="+", metavar="JOURNAL", help="only tell what these journals come to")
+    kept = "keep what became of each go in the first of these, and go on from all of them"
+    parser.add_argument("--journal", type=Path, nargs="+", default=[], metavar="FILE", help=kept)
+    parser.add_argument("--sum", action="store_true", help="make no go, only tell what the journals come to")
     found = parser.parse_args()
     found.part, found.of = map(int, found.slice.split("/"))
     kinds = found.kind or [*KINDS, "power"]
@@ -49,26 +50,26 @@ def asked() -> argparse.Namespace:
 
 
 class Journal:
-    """What became of each go, kept in a file (or in none): a matrix that was broken off goes on behind the last one."""
+    """What became of each go, kept in the first of these files: a matrix that was broken off goes on behind them."""
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        kept = path.read_text().splitlines() if path and path.exists() else []
-        self._made = {name: Tally(**told) for name, told in map(json.loads, kept)}
+    def __init__(self, paths: list[Path]) -> None:
+        self._path = paths[0] if paths else None
+        kept = (text for path in paths if path.exists() for text in path.read_text().splitlines())
+        self.made = {name: Tally(**told) for name, told in map(json.loads, kept)}
 
     def make(self, name: str, one: Go) -> Tally:
         """The go's tally; made only if it has none yet."""
-        if name not in self._made:
+        if name not in self.made:
             tally = Tally()
             try:
                 one.make(tally)
             except TimeoutError as error:
                 tally.wrong.append(f"{name}: {error}")
-            self._made[name] = tally
+            self.made[name] = tally
             if self._path:
                 with self._path.open("a") as out:
                     out.write(json.dumps([name, vars(tally)]) + "\n")
-        return self._made[name]
+        return self.made[name]
 
 
 COLUMNS = {"goes": 6, "stopped": 8, "alike": 6, "lost": 5, "doubled": 8}
@@ -80,13 +81,13 @@ def line(stage: str, kind: str, tally: Tally) -> str:
     return f"{stage:10} {kind:21} " + " ".join(f"{vars(tally)[name]:{width}}" for name, width in COLUMNS.items())
 
 
-def summed(journals: list[Path]) -> int:
-    """What journals come to, and all that went wrong in them."""
+def summed(journal: Journal) -> int:
+    """What is in a journal, and all that went wrong there."""
     sums: dict[tuple[str, str], Tally] = {}
-    for name, told in (json.loads(text) for path in journals for text in path.read_text().splitlines()):
+    for name, tally in journal.made.items():
         stage, rest = name.split(" ", 1)
-        kind = next(kind for kind in [*ALL] if rest.startswith(f"{kind} "))
-        sums.setdefault((stage, kind), Tally()).take(Tally(**told))
+        kind = next(kind for kind in ALL if rest.startswith(f"{kind} "))
+        sums.setdefault((stage, kind), Tally()).take(tally)
     say(HEAD)
     for (stage, kind), tally in sums.items():
         say(line(stage, kind, tally))
@@ -98,9 +99,9 @@ def summed(journals: list[Path]) -> int:
 def main() -> int:
     """Make the goes, and print a line for each kind of each stage."""
     wanted, wrong = asked(), 0
-    if wanted.sum:
-        return summed(wanted.sum)
     journal = Journal(wanted.journal)
+    if wanted.sum:
+        return summed(journal)
     say(f"{HEAD} {'s':>6}")
     with standing(days=wanted.days) as stand:
         tempfile.tempdir = str(stand.folder)  # what the vendor puts there goes with us, too
