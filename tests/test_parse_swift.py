@@ -103,7 +103,7 @@ def slowly(block: bytes, known: Known) -> Found:
     """Every line one by one."""
     lines, slow = Lines.of(block), jsonl.Slow()
     slow.read(lines, np.flatnonzero(~lines.blank).tolist(), known)
-    return jsonl._found(lines, [], slow, jsonl._columns([], slow, known))
+    return jsonl._found(lines, [], slow, jsonl._columns(lines, [], slow, known))
 
 
 def same(found: Found, expected: Found) -> None:

@@ -18,6 +18,7 @@ from syncd.parse import csv, jsonl
 from syncd.parse.blocks import line_end, plain, whole, without_bom
 from syncd.parse.columns import Found, Known, batch
 from syncd.parse.header import sniffed
+from syncd.parse.width import TooWide
 
 __all__ = ["parse"]
 
@@ -66,12 +67,30 @@ def _ahead(blocks: Iterator[Block], known: Known, threads: int) -> Iterator[tupl
         try:
             for size, read in blocks:
                 if len(pending) == AHEAD:
-                    done, future = pending.popleft()
-                    yield done, future.result()
+                    yield from _each(*pending.popleft(), known)
                 pending.append((size, pool.submit(read, known.snapshot())))
             while pending:
-                done, future = pending.popleft()
-                yield done, future.result()
+                yield from _each(*pending.popleft(), known)
         finally:
             for _, future in pending:
                 future.cancel()
+
+
+def _each(size: int, future: Future[Found], known: Known) -> Iterator[tuple[int, Found]]:
+    """A block, or its pieces where it is too wide."""
+    try:
+        found = future.result()
+    except TooWide as error:
+        yield from _in_pieces(error.pieces, known)
+    else:
+        yield size, found
+
+
+def _in_pieces(pieces: Iterable[bytes], known: Known) -> Iterator[tuple[int, Found]]:
+    for piece in pieces:
+        try:
+            found = jsonl.parse_block(piece, known.snapshot())
+        except TooWide as error:
+            yield from _in_pieces(error.pieces, known)
+        else:
+            yield len(piece), found

@@ -20,6 +20,7 @@ from syncd.parse.columns import Found, Known, lift, widen
 from syncd.parse.forms import TooSlow, Unspelled
 from syncd.parse.lines import Lines
 from syncd.parse.values import Refused, as_column, record, type_of_all
+from syncd.parse.width import TooWide, is_wide
 from syncd.types import Type, arrow, join, join_all
 
 FEW = 16  # of so many lines one: read slowly they cost less than looking what they have in common
@@ -40,14 +41,17 @@ class Slow:
             except Refused as error:
                 self.refused[line] = str(error)
 
+    def names(self) -> dict[str, None]:
+        """Of its columns, in the order first seen."""
+        return dict.fromkeys(name for row in self.rows.values() for name in row)
+
     def values(self) -> dict[str, list[Any]]:
-        """By column, in the order first seen."""
-        names = dict.fromkeys(name for row in self.rows.values() for name in row)
-        return {name: [row.get(name) for row in self.rows.values()] for name in names}
+        """By column."""
+        return {name: [row.get(name) for row in self.rows.values()] for name in self.names()}
 
 
 def parse_block(block: bytes, known: Known) -> Found:
-    """What became of each line. Pure: the same block and knowledge give the same columns."""
+    """What became of each line. Pure: the same block and knowledge give the same columns. TooWide."""
     lines, told = Lines.of(block), known
     with suppress(TooSlow):
         for _ in range(ATTEMPTS):
@@ -59,7 +63,7 @@ def parse_block(block: bytes, known: Known) -> Found:
                     break
     slow = Slow()
     slow.read(lines, np.flatnonzero(~lines.blank).tolist(), known)
-    return _found(lines, [], slow, _columns([], slow, known))
+    return _found(lines, [], slow, _columns(lines, [], slow, known))
 
 
 def _quickly(lines: Lines, known: Known) -> Found:
@@ -69,16 +73,20 @@ def _quickly(lines: Lines, known: Known) -> Found:
         slow.read(lines, np.flatnonzero(left).tolist(), known)
     else:
         pieces += quick.read(lines, left, known, slow)
-    columns = _columns(pieces, slow, known)
+    columns = _columns(lines, pieces, slow, known)
     if unspelled := _hidden(lines, pieces, columns, known):
         raise Unspelled({name: columns[name][1] for name in unspelled})
     return _found(lines, pieces, slow, columns)
 
 
-def _columns(pieces: Sequence[quick.Piece], slow: Slow, known: Known) -> dict[str, tuple[pa.Array | None, Type]]:
-    """Every column over all rows: the pieces' in turn, then the slow ones'. Unspelled."""
+def _columns(
+    lines: Lines, pieces: Sequence[quick.Piece], slow: Slow, known: Known
+) -> dict[str, tuple[pa.Array | None, Type]]:
+    """Every column over all rows: the pieces' in turn, then the slow ones'. Unspelled, TooWide."""
+    names = dict.fromkeys([name for piece in pieces for name in piece.columns]) | slow.names()
+    if is_wide(sum(len(piece.lines) for piece in pieces) + len(slow.rows), len(names)):
+        raise TooWide(lines, len(names))
     spelled = slow.values()
-    names = dict.fromkeys([name for piece in pieces for name in piece.columns] + list(spelled))
     columns: dict[str, tuple[pa.Array | None, Type]] = {}
     unspelled: dict[str, Type] = {}
     for name in names:

@@ -23,6 +23,7 @@ from syncd.parse.forms import TooSlow, Unspelled, forms_of, to_cut
 from syncd.parse.lines import Flags, Indices, Lines
 from syncd.parse.settle import inexact_numbers, settle
 from syncd.parse.values import Refused, record, time_in, type_of_all
+from syncd.parse.width import bound
 from syncd.types import NULL, STRING, TIMESTAMP, Type, join
 
 SAMPLES = 8  # lines looked at to learn a block's keys
@@ -48,7 +49,7 @@ class SlowReader(Protocol):
 
 
 def read(lines: Lines, wanted: Flags, known: Known, slow: SlowReader) -> list[Piece]:
-    """Those of the wanted lines that pyarrow reads exactly; the others are read by `slow`. TooSlow."""
+    """Those of the wanted lines that pyarrow reads exactly; the others are read by `slow`. TooSlow, TooWide."""
     good = _like_objects(lines) & wanted
     slow.read(lines, np.flatnonzero(~good & wanted).tolist(), known)
     reader = _Reader(lines, known, slow)
@@ -115,9 +116,10 @@ class _Reader:
         return found
 
     def look_at(self, wanted: Indices) -> None:
-        """Learn keys and forms from these lines."""
+        """Learn keys and forms from these lines. TooWide."""
         self.samples += self.records(wanted)
         self.forms = forms_of(self.samples, self.known, self.cut.texts)
+        bound(self.lines, len(self.forms))
         if self.times_as_text:
             self.forms = {name: _without_times(form) for name, form in self.forms.items()}
 

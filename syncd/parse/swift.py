@@ -22,6 +22,7 @@ from syncd.parse.lines import Flags, Lines
 from syncd.parse.quick import Piece
 from syncd.parse.settle import settle
 from syncd.parse.values import Refused, record, type_of_all
+from syncd.parse.width import bound, leaves
 from syncd.types import INTS, NULL, STRING, TEXTS, Type, arrow, join, list_of, struct_of
 
 Typed = tuple[pa.Array | None, Type]  # no array: all is null
@@ -43,6 +44,8 @@ _Column._fields_ = [
     *((name, ctypes.c_int64) for name in ("room", "text_room", "expected")),
     *((name, ctypes.c_void_p) for name in ("valid", "values", "offsets")),
     *((name, ctypes.c_int32) for name in ("kind", "width", "quoted", "loose", "blank", "odd", "next", "after")),
+    ("slots", ctypes.c_void_p),
+    ("last_slot", ctypes.c_int64),
 ]
 
 
@@ -77,12 +80,13 @@ class Field:
 
 
 def read(lines: Lines, known: Known) -> tuple[list[Piece], Flags]:
-    """The lines that are plain, and which are left. TooSlow."""
+    """The lines that are plain, and which are left. TooSlow, TooWide."""
     left: Flags = ~lines.blank
     reader, _ = compiled.library()
     if reader is None or not left.any():
         return [], left
     types = {name: column.type for name, column in known.columns.items()}
+    bound(lines, sum(map(leaves, types.values())))
     found = _Read(reader, lines, left, fields_of(types, known))
     for samples in SAMPLES:
         others = np.flatnonzero(left & ~found.taken)
@@ -91,6 +95,7 @@ def read(lines: Lines, known: Known) -> tuple[list[Piece], Flags]:
         before, types = types, _learned(types, lines, others[:: max(1, len(others) // samples)].tolist(), known)
         if types == before:
             break
+        bound(lines, sum(map(leaves, types.values())))
         found = _Read(reader, lines, left, fields_of(types, known))
     left &= ~found.taken
     return ([found.piece()] if found.taken.any() else []), left

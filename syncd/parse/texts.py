@@ -14,6 +14,7 @@ from syncd.parse.arraytext import json_of
 from syncd.parse.columns import Known
 from syncd.parse.settle import settle
 from syncd.parse.values import Refused, as_column, decode, number_in, type_of_all
+from syncd.parse.width import TooWide
 from syncd.types import BOOL, INTS, NULL, STRING, TEXTS, TIMESTAMP, Type, arrow, join
 
 Typed = tuple[pa.Array | None, Type]
@@ -82,7 +83,10 @@ def _as_json(texts: pa.Array, guide: Type) -> Typed | None:
     _, offsets, text = lines.buffers()
     starts = np.frombuffer(offsets, np.int32)[lines.offset : lines.offset + len(lines) + 1]
     block = memoryview(text)[starts[0] : starts[-1]].tobytes()
-    found = jsonl.parse_block(block, Known({"v": Column("v", guide, "v", "declared")}))
+    try:
+        found = jsonl.parse_block(block, Known({"v": Column("v", guide, "v", "declared")}))
+    except TooWide:
+        return None
     if found.rejected or found.blank or [*found.columns] != ["v"]:
         return None
     values, t = found.columns["v"]

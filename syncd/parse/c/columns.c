@@ -172,6 +172,7 @@ void syncd_free(column *columns, int64_t count) {
         free(columns[i].valid);
         free(columns[i].values);
         free(columns[i].offsets);
+        free(columns[i].slots);
         syncd_free(columns[i].inner, columns[i].count);
     }
 }

@@ -39,6 +39,8 @@ typedef struct column {
     int32_t loose;           /* a truth may be 0 or 1, a small number true or false */
     int32_t blank, odd;      /* CSV: an empty text is no value; a value was none of the column's type */
     int32_t next, after;     /* guesses: which field comes first, and which behind this one */
+    int32_t *slots;          /* where fields are found by name, if there are many: which field, from 1 on; 0: none */
+    int64_t last_slot;
 } column;
 
 bool add_null(column *c);

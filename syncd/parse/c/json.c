@@ -1,5 +1,6 @@
 /* Lines of JSON into columns: those that are plain, whole; of all others nothing. */
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "columns.h"
@@ -243,14 +244,48 @@ static place add_list(place p, place end, column *c) {
     return end_list(c) ? p + 1 : NULL;
 }
 
+static int64_t slot_of(place name, int64_t size, const column *c) {
+    uint64_t mark = 14695981039346656037u; /* FNV-1a */
+    for (int64_t i = 0; i < size; i++) mark = (mark ^ name[i]) * 1099511628211u;
+    return (int64_t)(mark ^ mark >> 32) & c->last_slot;
+}
+
+static int64_t next_slot(int64_t slot, const column *c) { return (slot + 1) & c->last_slot; }
+
+/* Where fields are found by name: each in the first free slot from its own on, at least half of them stay free. */
+static bool make_slots(column *c) {
+    int64_t slots = 2;
+    while (slots < 2 * c->count) slots *= 2;
+    if (!(c->slots = calloc((size_t)slots, sizeof *c->slots))) return false;
+    c->last_slot = slots - 1;
+    for (int32_t i = 0; i < c->count; i++) {
+        int64_t slot = slot_of(c->inner[i].key, c->inner[i].key_size, c);
+        while (c->slots[slot]) slot = next_slot(slot, c);
+        c->slots[slot] = i + 1;
+    }
+    return true;
+}
+
+static bool is_named(const column *field, place name, int64_t size) {
+    return field->key_size == size && !memcmp(name, field->key, (size_t)size);
+}
+
+enum { NEAR = 16 }; /* fields that are tried one after the other */
+
 /* The field of that name, found at once where fields come as they came before. */
 static column *field_named(place name, int64_t size, column *c, int32_t *guess) {
-    for (int64_t tried = 0, i = *guess; tried < c->count; tried++, i = i + 1 < c->count ? i + 1 : 0) {
-        column *field = &c->inner[i];
-        if (field->key_size == size && !memcmp(name, field->key, (size_t)size)) {
-            *guess = (int32_t)i;
-            return field;
-        }
+    int64_t i = *guess, near = c->count < NEAR ? c->count : NEAR;
+    for (int64_t tried = 0; tried < near; tried++, i = i + 1 < c->count ? i + 1 : 0) {
+        if (!is_named(&c->inner[i], name, size)) continue;
+        *guess = (int32_t)i;
+        return &c->inner[i];
+    }
+    if (near == c->count || (!c->slots && !make_slots(c))) return NULL;
+    for (int64_t slot = slot_of(name, size, c); c->slots[slot]; slot = next_slot(slot, c)) {
+        i = c->slots[slot] - 1;
+        if (!is_named(&c->inner[i], name, size)) continue;
+        *guess = (int32_t)i;
+        return &c->inner[i];
     }
     return NULL;
 }
