@@ -75,6 +75,24 @@ def test_the_second_event_column_counts_where_the_first_is_missing(lake: Lake) -
     ]
 
 
+def test_one_odd_value_that_makes_the_event_time_text_moves_no_other_row(lake: Lake) -> None:
+    column = Column("session_time", Type.parse("string"), "session_time")
+    said = [
+        "2026-01-04",
+        "2026-01-06 23:59:59.1234567",
+        "2026-01-04T00:00Z",
+        "2026-01-06T23:00:00-02:00",
+        "2026-01-04x",
+    ]
+    said += ["2026-02-30", "20260104", "", None, "1999-01-01"]
+    part = staged(lake, run(), batch([{"session_time": text} for text in said], (column,)))
+    assert sorted((file.date, file.rows, file.dated) for file in part.files) == [
+        ("2026-01-04", 2, True),
+        ("2026-01-05", 7, False),
+        ("2026-01-06", 1, True),
+    ]
+
+
 def test_layouts_that_change_in_mid_part_restage_nothing_and_lose_nothing(lake: Lake) -> None:
     a, b = Column("a", Type.parse("int64"), "a"), Column("b", Type.parse("string"), "b")
     wide = Column("a", Type.parse("string"), "a")

@@ -36,6 +36,8 @@ ROW_GROUP_BYTES = 32 << 20
 HELD_BYTES = 64 << 20  # of rows that wait for their row group, all files of a part together
 OPEN_FILES = 128  # of one part; the one that waited longest is closed before another opens
 SAMPLES = 3
+DATED = ("date", "timestamp", "string")  # kinds of columns that may tell a day
+UTC_TEXT = r"^\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?)?Z?)?$"
 REPEATED = ("_syncd_run", "_syncd_job", "_syncd_part", "_syncd_completed_at")  # the same in each row of a file
 FORMAT: dict[str, Any] = dict(compression="zstd", compression_level=1, version="2.6", store_schema=False)
 FORMAT["write_page_checksum"] = True  # a flipped bit is found also when the catalogue is lost
@@ -53,13 +55,23 @@ def event_dates(batch: Batch, scope: Scope, run: Run) -> tuple[pa.Array, pa.Arra
     """
     first, rows = run.start.date(), batch.rows
     dates = pa.nulls(rows.num_rows, pa.date32())
-    at = {column.name: index for index, column in enumerate(batch.columns) if column.type.kind in ("date", "timestamp")}
+    at = {column.name: index for index, column in enumerate(batch.columns) if column.type.kind in DATED}
     for name in scope.event_time:
         if name in at:
-            dates = pc.coalesce(dates, rows.column(at[name]).cast(pa.date32()))
+            dates = pc.coalesce(dates, _days(rows.column(at[name])))
     early, late = pa.scalar(_shifted(first, -2)), pa.scalar(_shifted(run.end.date(), 1))
     own = pc.fill_null(pc.and_(pc.greater_equal(dates, early), pc.less_equal(dates, late)), False)
     return pc.if_else(own, dates, pa.scalar(first)), own
+
+
+def _days(values: pa.Array) -> pa.Array:
+    """The day of each value; of text too, which one odd value makes of a column for good, where it is plainly UTC."""
+    if values.type == pa.string():
+        said = pc.utf8_slice_codeunits(values, 0, 10)
+        read = pc.strptime(said, format="%Y-%m-%d", unit="s", error_is_null=True)  # takes 30 February for 2 March
+        is_day = pc.and_(pc.match_substring_regex(values, UTC_TEXT), pc.equal(pc.strftime(read, "%Y-%m-%d"), said))
+        values = pc.if_else(is_day, read, pa.scalar(None, read.type))
+    return values.cast(pa.date32())
 
 
 def _shifted(day: date, days: int) -> date:
