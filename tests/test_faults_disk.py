@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.faults import FAULTS, flaws, suffer, traps
+from tests.crash.points import seen
 from tests.crash.stand import Stage, Stand, Tables, Tally, finish, stages, standing
 from tests.crash.starter import How, Op, Trap
 
@@ -72,6 +73,15 @@ def test_a_fault_is_seen_by_the_command(stand: Stand, load: tuple[Stage, Tables]
     assert list(flaws(ended)) == []
     finish(stand, stage, expected, tally := Tally(), "a full disk")
     assert tally.wrong == []
+
+
+def test_a_view_that_the_disk_does_not_give_is_no_flaw(stand: Stand, load: tuple[Stage, Tables]) -> None:
+    proof, reads = Stage("proof", ("verify",)), frozenset({Op.READ})
+    stand.kept[proof.name] = stand.kept[load[0].over]
+    come = [call for call in seen(stand, proof, ops=reads) if call.path.endswith(".parquet")]
+    stand.put_back(proof.name)
+    ended = stand.run(proof.command, Trap(ONCE, len(come), reads, errno.EIO, ".parquet"))
+    assert ended.code == 75 and list(flaws(ended)) == []
 
 
 def test_a_disk_that_fails_later_in_the_life_of_a_run(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from syncd.destinations.lake import Lake
 from syncd.destinations.lake.catalogue import IDLE, publication, reading
-from syncd.errors import ConfigError
+from syncd.errors import ConfigError, TryAgain
 from tests.destination_contract import batch, load, rows_of, run
 
 
@@ -102,3 +102,15 @@ def test_a_duckdb_that_would_die_for_want_of_a_descriptor_is_not_started(lake: L
     ended = subprocess.run([sys.executable, "-c", NONE_FREE, str(lake.home)], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     assert "starting DuckDB: Too many open files" in ended.stdout and "ulimit -n" in ended.stdout
+
+
+def test_a_disk_that_fails_amid_a_change_is_what_is_told(lake: Lake) -> None:
+    told = "could not be read: Input/output error"
+    with (
+        pytest.raises(TryAgain, match=told) as caught,
+        publication(lake.home) as catalogue,
+        catalogue.listed([{"run": "7-1"}]) as given,
+    ):
+        catalogue.execute(f"SELECT error('{told}') FROM {given}")
+    assert "dmesg" in caught.value.hint
+    load(lake, run("r2"), batch(rows_of(3)))

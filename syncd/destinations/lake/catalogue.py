@@ -78,10 +78,8 @@ class Catalogue:
         """The rows under a name that SQL can read: far faster than one statement for each."""
         name = "_syncd_given"
         self._connection.register(name, pa.Table.from_pylist(list(rows)))
-        try:
-            yield f"temp.{name}"
-        finally:
-            self._connection.unregister(name)
+        yield f"temp.{name}"
+        self._connection.unregister(name)  # not after an error: in a transaction that has failed it would hide it
 
 
 @contextmanager
@@ -176,7 +174,7 @@ def _attached(path: Path, how: str) -> Iterator[Catalogue]:
             connection.execute("USE memory; DETACH warehouse")
     except duckdb.Error as error:
         # a wrong checksum has no class of its own, and a disk that fails can be told in any class
-        if type(error) is duckdb.Error or isinstance(error, DAMAGE) or _is_of_the_disk(error):
+        if type(error) is duckdb.Error or isinstance(error, DAMAGE) or is_of_the_disk(error):
             raise _told(path, error) from error
         raise
 
@@ -213,7 +211,8 @@ def rest() -> None:
             IDLE.get_nowait().close()
 
 
-def _is_of_the_disk(error: duckdb.Error) -> bool:
+def is_of_the_disk(error: duckdb.Error) -> bool:
+    """Whether DuckDB tells of a disk that refuses."""
     told = str(error)
     return "fsync failed" in told or any(os.strerror(number) in told for number in disk.HINTS)
 
@@ -226,6 +225,6 @@ def _told(path: Path, error: duckdb.Error) -> SyncdError:
     said = str(error).splitlines()[0]
     if "Could not set lock" in said:
         return TryAgain(f"{path.name} is open for writing elsewhere", hint="open it read-only: duckdb -readonly")
-    if _is_of_the_disk(error):
+    if is_of_the_disk(error):
         return TryAgain(f"{path.name}: {said}", hint="free space on the disk that holds data_dir, and see dmesg")
     return ConfigError(f"{path}: {said}", hint=REPAIR)

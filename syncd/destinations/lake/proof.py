@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from syncd.destinations.lake import disk
-from syncd.destinations.lake.catalogue import REPAIR, Catalogue, is_of_today, reading
+from syncd.destinations.lake.catalogue import REPAIR, Catalogue, is_of_the_disk, is_of_today, reading
 from syncd.destinations.lake.paths import CATALOGUE, LAKE
 from syncd.destinations.lake.tables import LOST, OPEN, nothing
 from syncd.destinations.lake.views import HIDDEN, listed_sql, quoted
@@ -182,8 +182,10 @@ class Published:
             try:
                 self._catalogue.execute(f"SELECT * FROM {quoted(schema)}.{quoted(view)} LIMIT 0")
             except duckdb.Error as error:
+                if is_of_the_disk(error):  # nothing is known of the view then
+                    raise
                 told = f"the view {schema}.{view} can't be opened: {str(error).splitlines()[0]}"
-                yield Flaw(schema, "", "", "", told)
+                yield Flaw(schema, "", "", "", told, REPAIR)
 
     def _chosen(self, table: str, keys: Iterable[Key]) -> list[Row]:
         wanted = [{"source": source, "run": run} for source, run in keys]
