@@ -18,7 +18,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -38,6 +37,7 @@ from syncd.readings import forget, put_behind, stand_in
 from syncd.retry import Also, Patience, Patient
 from syncd.stage import stage_part
 from syncd.state import EXPIRED, FOUND, SET_ASIDE, STAGING, Noted, State, run_of
+from syncd.underway import Underway
 
 LANES = 16  # runs on their way at once: most of the time they wait, and those that are ready together share a commit
 FETCHES = 3  # times that a part with damaged bytes is fetched before its run is set aside
@@ -91,27 +91,6 @@ class Watch(Protocol):
     def staged(self, run: Run, rows: int) -> None: ...
 
     def end(self, run: Run) -> None: ...
-
-
-class Underway:
-    """Runs that somebody brings home at this moment: an order and a pass never work on one run together."""
-
-    def __init__(self) -> None:
-        self._runs: set[str] = set()
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def only(self, run: Run) -> Iterator[bool]:
-        """Whether the run is ours until the end of the block."""
-        with self._lock:
-            ours = run.name not in self._runs
-            self._runs.add(run.name)
-        try:
-            yield ours
-        finally:
-            if ours:
-                with self._lock:
-                    self._runs.discard(run.name)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,9 @@ MAY_IMPORT = {  # room: the rooms it may know; a room that isn't here stands out
     "asking": WORDS | {"state"},
     "commits": WORDS,
     "stage": WORDS | {"parse"},
-    "sync": WORDS | {"asking", "judge", "commits", "state", "landing", "readings", "retry", "inquiry", "stage"},
+    "underway": WORDS,
+    "sync": WORDS
+    | {"asking", "judge", "commits", "state", "landing", "readings", "retry", "inquiry", "stage", "underway"},
 }
 
 
