@@ -109,9 +109,10 @@ bench-venv:
 sanitize blocks="3000":
     nice -n 19 python bench/sanitize.py {{blocks}}
 
-# coverage-guided fuzzing of the parser, in an environment of its own; what it finds is kept in build/fuzz/findings
+# coverage-guided fuzzing of the parser; findings stay in build/fuzz; then all that brought something new is judged in full
 fuzz minutes="10":
     test -x build/fuzz/venv/bin/python || uv venv --quiet build/fuzz/venv
     uv pip install --quiet --python build/fuzz/venv/bin/python --requirement requirements.txt 'atheris>=3'
     uv pip install --quiet --python build/fuzz/venv/bin/python --no-deps --editable .
     nice -n 19 build/fuzz/venv/bin/python bench/fuzz_parse.py build/fuzz $(({{minutes}} * 60))
+    find build/fuzz/corpus -type f -exec nice -n 19 build/fuzz/venv/bin/python bench/fuzz_parse.py {} +

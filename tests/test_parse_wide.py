@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from syncd.model import Batch, Scope
-from syncd.parse import parse, width
+from syncd.parse import jsonl, parse, width
+from syncd.parse.columns import Known
+from syncd.parse.columns import batch as batch_of
 from tests.parse_oracle import declared, got
 from tests.roads import road as road
 
@@ -72,6 +74,15 @@ def test_a_narrow_block_of_a_wide_scope_stays_whole() -> None:
     scope = declared(**{f"k{at}": "int64" for at in range(KEYS)})
     text = spelled([(f"k{number % 2}", number) for number in range(LINES)])
     assert [batch.rows.num_rows for batch in parse([text], scope, "jsonl")] == [LINES]
+
+
+def test_columns_seen_before_that_a_block_has_not_cost_nothing() -> None:
+    """Whatever the blocks before it had."""
+    many, few = spelled([(f"k{number % KEYS}", number) for number in range(64)]), spelled([("k0", 1)] * LINES)
+    known = Known.of(Scope("t"))
+    batch_of(jsonl.parse_block(many, known), known, 1, 0)
+    assert len(known.columns) == KEYS
+    assert len(jsonl.parse_block(few, known).rows) == LINES
 
 
 def test_the_memory_of_a_block_is_bounded_as_it_is_shipped(monkeypatch: pytest.MonkeyPatch, road: str) -> None:

@@ -83,9 +83,12 @@ def _columns(
     lines: Lines, pieces: Sequence[quick.Piece], slow: Slow, known: Known
 ) -> dict[str, tuple[pa.Array | None, Type]]:
     """Every column over all rows: the pieces' in turn, then the slow ones'. Unspelled, TooWide."""
-    names = dict.fromkeys([name for piece in pieces for name in piece.columns]) | slow.names()
-    if is_wide(sum(len(piece.lines) for piece in pieces) + len(slow.rows), len(names)):
-        raise TooWide(lines, len(names))
+    one_by_one = slow.names()
+    names = dict.fromkeys([name for piece in pieces for name in piece.columns]) | one_by_one
+    held = {name for piece in pieces for name, (array, _) in piece.columns.items() if array is not None}
+    held.update(one_by_one)
+    if is_wide(sum(len(piece.lines) for piece in pieces) + len(slow.rows), len(held)):
+        raise TooWide(lines, len(held))
     spelled = slow.values()
     columns: dict[str, tuple[pa.Array | None, Type]] = {}
     unspelled: dict[str, Type] = {}
