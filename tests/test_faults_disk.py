@@ -30,6 +30,7 @@ def load(stand: Stand) -> tuple[Stage, Tables]:
 
 
 ON, ONCE = How.FAIL_ON, How.FAIL
+UNTIDY = Trap(ON, 1, frozenset({Op.UNLINK}), errno.EIO, ".tmp")
 SPOTS = {  # each was a traceback once
     "no room for the journal of a commit": Trap(ONCE, 5, frozenset({Op.WRITE}), errno.ENOSPC, "aside.wal"),
     "no folder can be made to land in": Trap(ONCE, 1, frozenset({Op.MKDIR}), errno.EACCES, "landing"),
@@ -92,6 +93,8 @@ def test_a_disk_that_fails_later_in_the_life_of_a_run(tmp_path: Path) -> None:
             for kind in chance.sample(sorted(FAULTS), 2) if stage.name != "load" else ():
                 trap = chance.choice(list(traps(stand, stage, FAULTS[kind])))
                 suffer(stand, stage, expected, f"{stage.name}, {kind}", trap, tally)
+            if stage.name == "pack":
+                suffer(stand, stage, expected, "what was written aside can't be removed", UNTIDY, tally)
             stand.put_back(stage.over)
     assert (tally.wrong, tally.lost, tally.doubled) == ([], 0, 0)
-    assert tally.goes == 10
+    assert tally.goes == 11

@@ -349,8 +349,9 @@ class Lake:
                         showing.show(pack, one)
                 done = showing.finish()
         finally:
-            for pack in packs:
-                hidden_of(self.home, pack).unlink(missing_ok=True)
+            with disk.trouble("packing"):
+                for pack in packs:
+                    hidden_of(self.home, pack).unlink(missing_ok=True)
         return done or self.pack()
 
     def _pack_rejects(self) -> list[Packed]:
