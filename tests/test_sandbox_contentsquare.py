@@ -892,3 +892,10 @@ def test_serve_says_how_to_use_it_and_stops_at_a_signal(tmp_path: Path) -> None:
     assert process.wait(10) == 0
     process.stdout.close()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("port", ["99999", "-1"])
+def test_a_port_that_is_none_is_a_usage_error(port: str) -> None:
+    command = [sys.executable, "-m", "syncd", "sandbox", "contentsquare", "--port", port]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, "--port" in ended.stderr, "Traceback" in ended.stderr) == (2, True, False)

@@ -40,7 +40,9 @@ def boxed(vendor: str) -> Callable[..., None]:
             raise ConfigError(str(error), hint=f"syncd sandbox {vendor} --help") from error
 
     keyword = Parameter.KEYWORD_ONLY
-    parameters = [Parameter("port", keyword, default=typer.Option(0, help="0 takes a free one"), annotation=int)]
+    parameters = [
+        Parameter("port", keyword, default=typer.Option(0, min=0, max=65535, help="0 takes a free one"), annotation=int)
+    ]
     for knob in flags(*box.KNOBS):
         told = f"{knob.help}{': ' + ', '.join(filter(None, knob.choices)) if knob.choices else ''}"
         option = typer.Option(knob.default, knob.flag, help=told)
