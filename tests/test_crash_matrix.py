@@ -185,11 +185,12 @@ def test_a_matrix_that_is_killed_leaves_its_journal_and_nothing_else(tmp_path: P
     folder, journal = tmp_path / "made", tmp_path / "journal"
     folder.mkdir()
     wanted = [sys.executable, "-m", "tests.crash", "--days", "1", "--journal", str(journal)]
-    matrix = subprocess.Popen([*wanted, "--stage", "load", "--kind", "calls"], env=os.environ | {"TMPDIR": str(folder)})
+    every = [*wanted, "--stage", "load", "--kind", "calls"]
+    matrix = subprocess.Popen(every, env=os.environ | {"TMPDIR": str(folder)}, process_group=0)
     until = time.monotonic() + 120
     while not journal.exists() and time.monotonic() < until:
         time.sleep(0.1)
-    matrix.kill()
+    os.killpg(matrix.pid, signal.SIGKILL)
     matrix.wait()
     while list(folder.iterdir()) and time.monotonic() < until:
         time.sleep(0.1)

@@ -132,6 +132,7 @@ class Starter:
             text=True,
             cwd=HERE.parent.parent,
             env=clean | {"LD_PRELOAD": str(shim())},
+            process_group=0,  # who ends our whole group leaves it to tidy up
         )
         self._pid = 0
 
