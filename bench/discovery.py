@@ -27,7 +27,7 @@ import structlog
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from life import Spent, memory, spending
+from life import Spent, memory, peak_of, spending
 
 from syncd.destinations.lake import Lake
 from syncd.destinations.lake.segments import add_segment, next_number, show_ledger
@@ -133,18 +133,12 @@ def timed(name: str, found: Iterator[Run], asked: Callable[[], int]) -> list[str
 
 
 def told(name: str, found: str, requests: str, spent: Spent, before: int) -> None:
-    more = (peak() - before) / 1e6
+    more = (peak_of("self") - before) / 1e6
     print(f"| {name} | {found} | {requests} | {spent.seconds:.1f} | {spent.cpu:.1f} | {more:.1f} |", flush=True)
 
 
 def forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak() -> int:
-    """The most resident bytes since then."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def main() -> None:

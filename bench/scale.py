@@ -39,6 +39,7 @@ from life import (
     live,
     memory,
     pack_all,
+    peak_of,
     scope_of,
     spending,
     staged,
@@ -55,6 +56,7 @@ from syncd.destinations.lake.show import show_all
 from syncd.destinations.lake.tables import OPEN
 
 DAYS = 365 * YEARS
+LOOKS_S = 0.02  # between two looks at the memory of a command
 OTHERS = 1000  # jobs from this number on are laid down, not lived through
 CONFIGURATION = """
 data_dir = "{home}"
@@ -99,27 +101,33 @@ def compare(home: Path, project: Project, days: int) -> None:
         print(f"{statuses}; rejected lines, and as the ledger has them: {rejected.fetchall()[0]}", flush=True)
 
 
-def lay_down(lake: Lake, clock: Clock, project: Project, lived: int, runs: int) -> None:
-    """So many runs more in the ledger, of other jobs, over all the years."""
-    each = runs // project.jobs
-    number, hours = next_number(lake.home), 24 * DAYS // each  # that one period lasts
-    begin = f"TIMESTAMP '{START:%Y-%m-%d}' + INTERVAL {hours} HOUR * n"
+def lay_down(lake: Lake, project: Project, lived: int, runs: int) -> None:
+    """About so many runs more in the ledger: those of the days that were not lived through, then other jobs'."""
+    rest = range(min(lived, DAYS), DAYS)
+    each = max(runs // project.jobs - len(rest), 1)
+    number, hours = next_number(lake.home), 24 * DAYS // each  # that a period of the others lasts
+    same, others = range(project.jobs), range(OTHERS, OTHERS + project.jobs)
+    periods = " UNION ALL ".join(
+        f"SELECT j, (j * 1000000 + n)::VARCHAR AS name, n * {length} AS hour, {length} AS hours "
+        f"FROM range({jobs.start}, {jobs.stop}) a(j), range({of.start}, {of.stop}) b(n)"
+        for jobs, of, length in ((same, rest, 24), (others, range(each), hours))
+    )
     with lake._publication() as catalogue:
         lay_files(lake, catalogue, project, lived)
         catalogue.execute(
-            "CREATE TEMP TABLE years AS SELECT 'acme' AS source, j || '-' || n AS run, j::VARCHAR AS job, "
-            f"'scope_' || (j % {project.scopes}) AS scope, 'jsonl' AS format, {begin} AS period_start "
-            f"FROM range({OTHERS}, {OTHERS + project.jobs}) a(j), range({each}) b(n) WHERE (scope, CAST(period_start "
-            f"AS DATE)) IN (SELECT (scope, date) FROM {OPEN}.files WHERE packed)"  # few files of a day stay as they are
+            "CREATE TEMP TABLE years AS SELECT 'acme' AS source, j || '-' || name AS run, j::VARCHAR AS job, "
+            f"'scope_' || (j % {project.scopes}) AS scope, 'jsonl' AS format, "
+            f"TIMESTAMP '{START:%Y-%m-%d}' + to_hours(hour) AS period_start, period_start + to_hours(hours) AS "
+            f"period_end FROM ({periods}) WHERE (scope, CAST(period_start AS DATE)) IN "
+            f"(SELECT (scope, date) FROM {OPEN}.files WHERE packed)"  # few files of a day stay as they are
         )
         add_segment(
             catalogue,
             lake.home,
             "runs",
             number,
-            f"SELECT *, period_start + INTERVAL {hours} HOUR AS period_end, period_end AS completed_at, period_end AS "
-            f"loaded_at, 2 AS parts, {2 * ROWS} AS rows, 0 AS rejected, 200 AS bytes, 'loaded' AS status, "
-            f"{number} AS number FROM years",
+            f"SELECT *, period_end AS completed_at, period_end AS loaded_at, 2 AS parts, {2 * ROWS} AS rows, "
+            f"0 AS rejected, 200 AS bytes, 'loaded' AS status, {number} AS number FROM years",
         )
         add_segment(
             catalogue,
@@ -138,8 +146,7 @@ def lay_down(lake: Lake, clock: Clock, project: Project, lived: int, runs: int) 
             "WHERE date = CAST(period_start AS DATE)"
         )
         add_segment(catalogue, lake.home, "members", number, members)
-        jobs = range(OTHERS, OTHERS + project.jobs)
-        delivered = [{"source": "acme", "scope": f"scope_{job % project.scopes}", "job": str(job)} for job in jobs]
+        delivered = [{"source": "acme", "scope": f"scope_{job % project.scopes}", "job": str(job)} for job in others]
         add_new(catalogue, f"{OPEN}.deliveries", delivered)
         show_ledger(catalogue, lake.home)
         show_all(catalogue, lake.home)
@@ -257,9 +264,13 @@ def whole(command: list[str]) -> tuple[str, int]:
     root = str(Path(__file__).parent.parent)
     began = time.perf_counter()
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=root)
-    _, status, used = os.wait4(child.pid, 0)
-    cpu, peak = used.ru_utime + used.ru_stime, used.ru_maxrss * 1024 / 1e6
-    return f"{time.perf_counter() - began:.1f} | {cpu:.1f} | {peak:.0f}", os.waitstatus_to_exitcode(status)
+    peak, ended = 0, 0
+    while not ended:
+        peak = max(peak, peak_of(child.pid))  # what wait4 tells begins with the memory of the one who forked
+        time.sleep(LOOKS_S)
+        ended, status, used = os.wait4(child.pid, os.WNOHANG)
+    cpu = used.ru_utime + used.ru_stime
+    return f"{time.perf_counter() - began:.1f} | {cpu:.1f} | {peak / 1e6:.0f}", os.waitstatus_to_exitcode(status)
 
 
 def main() -> None:
@@ -289,7 +300,8 @@ def main() -> None:
     commits(home, clock, project, days, given.commits)
     if (more := given.runs - runs) >= project.jobs:
         print(f"\nwith {more:,} runs laid down")
-        lay_down(Lake(home, clock=clock), clock, project, days + 2, more)
+        clock.now = START + timedelta(days=max(days, DAYS) + 10)
+        lay_down(Lake(home, clock=clock), project, days + 2, more)
         measure(home, clock)
         look(home)
         commits(home, clock, project, max(days, DAYS) + 3, given.commits)  # no file is laid down there
