@@ -98,7 +98,10 @@ def compare(home: Path, project: Project, days: int) -> None:
             print(f"{view.format('…')}: {found[0]:,} rows, ids sum up to {found[2]:,}: as delivered")
         statuses = reader.execute("SELECT status, count(*) FROM _syncd.runs GROUP BY ALL ORDER BY ALL").fetchall()
         rejected = reader.execute("SELECT count(*), (SELECT sum(rejected) FROM _syncd.runs) FROM _syncd.rejected")
-        print(f"{statuses}; rejected lines, and as the ledger has them: {rejected.fetchall()[0]}", flush=True)
+        print(
+            f"{statuses}; rejected lines, and in the ledger, with those of superseded runs: {rejected.fetchall()[0]}",
+            flush=True,
+        )
 
 
 def lay_down(lake: Lake, project: Project, lived: int, runs: int) -> None:
