@@ -32,7 +32,7 @@ from life import Spent, memory, peak_of, spending
 from syncd.destinations.lake import Lake
 from syncd.destinations.lake.segments import add_segment, next_number, show_ledger
 from syncd.model import Run
-from syncd.sources.contentsquare import Contentsquare
+from syncd.sources.contentsquare.source import Contentsquare
 
 JOBS = 200
 EVERY = timedelta(hours=5)  # a job delivers
