@@ -144,6 +144,12 @@ def test_plain_http_goes_to_this_machine_only(tmp_path: Path) -> None:
         assert "token_url" in problems_of(written(tmp_path, text.format(url)))
 
 
+def test_a_file_that_begins_with_a_mark_is_read(tmp_path: Path) -> None:
+    path = written(tmp_path, "")
+    path.write_text('retry_for = "3m"\n', encoding="utf-8-sig")
+    assert read(path, environ={}).retry_for == timedelta(minutes=3)
+
+
 def test_a_missing_or_broken_file_says_what_to_do(tmp_path: Path) -> None:
     assert "can't be read" in problems_of(tmp_path / "absent.toml")
     assert "is not TOML" in problems_of(written(tmp_path, "[sources"))

@@ -52,7 +52,7 @@ def sources(context: typer.Context) -> list[str]:
     chosen: Path | None = context.find_root().params.get("config")
     for path in [chosen.expanduser()] if chosen else [Path("syncd.toml"), Path("/etc/syncd/syncd.toml")]:
         try:
-            return list(tomllib.loads(path.read_text()).get("sources", {}))
+            return list(tomllib.loads(path.read_text(encoding="utf-8-sig")).get("sources", {}))
         except (OSError, tomllib.TOMLDecodeError):
             continue
     return []
