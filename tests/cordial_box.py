@@ -17,9 +17,16 @@ from syncd.settings import read
 from syncd.sources.cordial.source import Cordial
 from tests.home import toml
 
-TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-YESTERDAY = TODAY - timedelta(days=1)
 DAY = timedelta(days=1)
+
+
+def today() -> datetime:
+    """Its first instant. Asked anew by each test: the tests may run past midnight."""
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def yesterday() -> datetime:
+    return today() - DAY
 
 
 @contextmanager
@@ -32,7 +39,7 @@ def running(**chosen: Any) -> Iterator[Sandbox]:
 
 def export(**more: Any) -> dict[str, Any]:
     """An export of yesterday's events, at once."""
-    return {"start": f"{YESTERDAY:%Y-%m-%d}", "delay": "0s", "overlap": "0s"} | more
+    return {"start": f"{yesterday():%Y-%m-%d}", "delay": "0s", "overlap": "0s"} | more
 
 
 def section(box: Sandbox, *, zone: dict[str, Any] | None = None, **exports: dict[str, Any]) -> dict[str, Any]:

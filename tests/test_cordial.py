@@ -23,8 +23,6 @@ from syncd.sources.cordial.api import Refused, Unanswered
 from syncd.sources.cordial.source import Cordial
 from tests.cordial_box import (  # fmt: skip
     DAY,
-    TODAY,
-    YESTERDAY,
     configured,
     contents,
     delivered,
@@ -34,6 +32,8 @@ from tests.cordial_box import (  # fmt: skip
     requests,
     running,
     section,
+    today,
+    yesterday,
 )
 from tests.source_contract import SourceContract
 
@@ -60,7 +60,7 @@ class TestContract(SourceContract):
     @pytest.fixture
     def source(self, tmp_path: Path) -> Iterator[Cordial]:
         with running() as box:
-            two_days = export(start=f"{YESTERDAY - DAY:%Y-%m-%d}", records_per_file=15)
+            two_days = export(start=f"{yesterday() - DAY:%Y-%m-%d}", records_per_file=15)
             source = configured(tmp_path, mounted(box, activities=two_days))
             runs = tuple(delivered(source, box, request) for request in requests(source))
             yield with_known(source._made_of, runs)
@@ -86,29 +86,29 @@ def posts(box: Sandbox) -> int:
 
 def test_what_the_vendor_purges_soon_goes_before_the_rest(box: Sandbox, tmp_path: Path) -> None:
     source = configured(tmp_path, mounted(box, activities=export(start="2020-01-01")))
-    starts = [one.start for one in requests(source, now=TODAY + timedelta(hours=1))]
+    starts = [one.start for one in requests(source, now=today() + timedelta(hours=1))]
     assert starts[2] == min(starts)
     assert starts[2:10] == sorted(starts[2:10])
     assert starts[10:] == sorted(starts[10:], reverse=True)
 
 
 def test_each_closed_window_is_due_once_live_ones_first(box: Sandbox, tmp_path: Path) -> None:
-    start = YESTERDAY - 9 * DAY
+    start = yesterday() - 9 * DAY
     source = configured(tmp_path, mounted(box, activities=export(start=f"{start:%Y-%m-%d}", delay="1h")))
-    due = requests(source, now=TODAY + timedelta(minutes=59))
+    due = requests(source, now=today() + timedelta(minutes=59))
     assert len(due) == 9, "yesterday closed an hour ago at the earliest"
-    due = requests(source, now=TODAY + timedelta(hours=1))
-    backwards = [YESTERDAY - number * DAY for number in range(2, 10)]
-    assert [one.start for one in due] == [YESTERDAY - DAY, YESTERDAY, *backwards]
+    due = requests(source, now=today() + timedelta(hours=1))
+    backwards = [yesterday() - number * DAY for number in range(2, 10)]
+    assert [one.start for one in due] == [yesterday() - DAY, yesterday(), *backwards]
     assert all(one.end - one.start == DAY for one in due)
-    assert due[1].id == f"activities-{YESTERDAY:%Y%m%dT%H%M%SZ}-{TODAY:%Y%m%dT%H%M%SZ}"
+    assert due[1].id == f"activities-{yesterday():%Y%m%dT%H%M%SZ}-{today():%Y%m%dT%H%M%SZ}"
     assert isinstance(source, MustAsk)
 
 
 def test_nothing_older_than_the_vendor_keeps_is_due(box: Sandbox, tmp_path: Path) -> None:
     source = configured(tmp_path, mounted(box, activities=export(start="2019-05-01")))
-    starts = sorted(one.start for one in requests(source, now=TODAY))
-    assert timedelta(days=548) <= TODAY - starts[0] <= timedelta(days=549)
+    starts = sorted(one.start for one in requests(source, now=today()))
+    assert timedelta(days=548) <= today() - starts[0] <= timedelta(days=549)
     assert len(starts) == len(set(starts)) == 548
 
 
@@ -116,8 +116,8 @@ def test_the_timeframe_asked_for_is_widened_by_the_overlap(box: Sandbox, tmp_pat
     source = configured(tmp_path, mounted(box, activities=export(overlap="24h")))
     delivered(source, box)
     asked = box.api.bodies[0]
-    assert asked["selected_timeframe_start"] == f"{YESTERDAY - DAY:%Y-%m-%d}T00:00:00.000Z"
-    assert asked["selected_timeframe_end"] == f"{TODAY:%Y-%m-%d}T00:00:00.000Z"
+    assert asked["selected_timeframe_start"] == f"{yesterday() - DAY:%Y-%m-%d}T00:00:00.000Z"
+    assert asked["selected_timeframe_end"] == f"{today():%Y-%m-%d}T00:00:00.000Z"
 
 
 # ---- asking
@@ -157,7 +157,7 @@ def test_after_a_stop_the_job_is_found_by_its_name(tmp_path: Path, knobs: dict[s
 
 
 def test_the_list_of_jobs_is_walked_once_for_all_that_is_asked_for_the_first_time(box: Sandbox, tmp_path: Path) -> None:
-    source = configured(tmp_path, mounted(box, activities=export(start=f"{YESTERDAY - 8 * DAY:%Y-%m-%d}")))
+    source = configured(tmp_path, mounted(box, activities=export(start=f"{yesterday() - 8 * DAY:%Y-%m-%d}")))
     for request in requests(source):
         source.submit(replace(request, asked_at=datetime.now(UTC)))
     lookups = [call for call in box.log()["requests"] if call["path"] == "/v2/jobs"]
@@ -216,7 +216,7 @@ def test_every_parameter_reaches_the_vendor(box: Sandbox, tmp_path: Path) -> Non
     source = configured(tmp_path, mounted(box, activities=chosen))
     source.submit(requests(source)[0])
     asked = dict(box.api.bodies[0])
-    assert asked.pop("name").startswith(f"ours-{YESTERDAY:%Y%m%d}T0000-")
+    assert asked.pop("name").startswith(f"ours-{yesterday():%Y%m%d}T0000-")
     assert asked.pop("destination")["type"] == "sftp"
     assert asked == {
         "exportType": "txt",
@@ -234,8 +234,8 @@ def test_every_parameter_reaches_the_vendor(box: Sandbox, tmp_path: Path) -> Non
         "sendType": "mms",
         "showAllProperties": True,
         "selected_contact": "a@example.com",
-        "selected_timeframe_start": f"{YESTERDAY:%Y-%m-%d}T00:00:00.000Z",
-        "selected_timeframe_end": f"{YESTERDAY:%Y-%m-%d}T23:59:59.999Z",
+        "selected_timeframe_start": f"{yesterday():%Y-%m-%d}T00:00:00.000Z",
+        "selected_timeframe_end": f"{yesterday():%Y-%m-%d}T23:59:59.999Z",
     }
 
 
@@ -296,7 +296,7 @@ def test_what_lies_there_is_whole_whatever_the_way_it_came(tmp_path: Path, knobs
         run = delivered(source, box)
         lines = b"".join(contents(source, run, tmp_path / "landed")).splitlines()
         assert sorted(orjson.loads(line)["_id"] for line in lines) == sorted(
-            event["_id"] for event in box.events(YESTERDAY, TODAY)
+            event["_id"] for event in box.events(yesterday(), today())
         )
 
 
@@ -401,7 +401,7 @@ def test_a_key_that_is_encoded_already_is_told(box: Sandbox, tmp_path: Path) -> 
 @pytest.mark.parametrize("status", [400, 403, 404, 406, 415, 422])
 def test_an_export_that_is_refused_is_told_and_its_other_windows_wait(tmp_path: Path, status: int) -> None:
     with running(post_fails=1, post_status=status) as box:
-        wanted = {"activities": export(start=f"{YESTERDAY - DAY:%Y-%m-%d}"), "others": export(action="open")}
+        wanted = {"activities": export(start=f"{yesterday() - DAY:%Y-%m-%d}"), "others": export(action="open")}
         source = configured(tmp_path, mounted(box, **wanted))
         first = next(one for one in requests(source) if one.job == "activities")
         with pytest.raises(Refused, match=f"HTTP {status}: The service is out of sorts") as told:
@@ -425,7 +425,7 @@ def test_a_filter_that_is_refused_is_dropped(box: Sandbox, tmp_path: Path) -> No
         asked.append(dict(request.url.params))
         return httpx.Response(200, json=[]) if request.url.params.keys() == {"per_page"} else httpx.Response(400)
 
-    request = ExportRequest("mail", "x", "activities", "jsonl", YESTERDAY, TODAY, "activities")
+    request = ExportRequest("mail", "x", "activities", "jsonl", yesterday(), today(), "activities")
     assert faked(answer).submit(request) == "7"
     assert len(asked) == 3
     with pytest.raises(TryAgain, match="HTTP 422"):
@@ -441,7 +441,8 @@ def test_secrets_are_cut_out_of_json_too() -> None:
 
 def test_no_two_exports_share_a_prefix(box: Sandbox, tmp_path: Path) -> None:
     made = [
-        (source, CordialExport(start=TODAY).export(source, name)) for source, name in (("mail_a", "b"), ("mail", "a_b"))
+        (source, CordialExport(start=today()).export(source, name))
+        for source, name in (("mail_a", "b"), ("mail", "a_b"))
     ]
     assert len({export.prefix for _, export in made}) == 2
 
@@ -498,7 +499,7 @@ def test_errors_are_read_in_every_form(body: Any, shown: str) -> None:
         )
     )
     with pytest.raises(Refused) as told:
-        source.submit(ExportRequest("mail", "x", "activities", "jsonl", YESTERDAY, TODAY, "activities"))
+        source.submit(ExportRequest("mail", "x", "activities", "jsonl", yesterday(), today(), "activities"))
     assert str(told.value) == "contactactivityexport answers HTTP 406" + (f": {shown}" if shown else "")
 
 
@@ -507,7 +508,7 @@ def faked(answer: Any, key: str = "k3y") -> Cordial:
     from syncd.sources.cordial.exports import Export
     from syncd.sources.cordial.zone import Zone
 
-    one = Export("activities", "contactactivityexport", YESTERDAY, DAY, DAY * 0, DAY * 0, "json", "ours")
+    one = Export("activities", "contactactivityexport", yesterday(), DAY, DAY * 0, DAY * 0, "json", "ours")
     return Cordial("mail", key, Zone(url="aws"), [one], transport=httpx.MockTransport(answer))
 
 
@@ -536,7 +537,7 @@ def test_an_address_that_is_not_the_api_is_told(answer: httpx.Response, kind: ty
 def test_only_folders_of_loaded_runs_are_cleared_and_only_when_asked(box: Sandbox, tmp_path: Path) -> None:
     assert box.zone
     inside = box.zone.root / "in"
-    two_days = export(start=f"{YESTERDAY - DAY:%Y-%m-%d}")
+    two_days = export(start=f"{yesterday() - DAY:%Y-%m-%d}")
     source = configured(tmp_path, mounted(box, activities=two_days) | {"clear_zone": True})
     one, other = (delivered(source, box, request) for request in requests(source))
     (inside / "syncd-mail-activities-notes.txt").write_text("somebody else's")

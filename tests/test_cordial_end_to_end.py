@@ -15,24 +15,23 @@ from urllib.request import urlopen
 
 from syncd.sandbox.cordial import Sandbox
 from tests import zones
-from tests.cordial_box import DAY, TODAY, YESTERDAY, export, running, section
+from tests.cordial_box import DAY, export, running, section, today, yesterday
 from tests.home import Home
-
-FROM = YESTERDAY - 2 * DAY
 
 
 @contextmanager
 def mirrored(tmp_path: Path, knobs: dict[str, Any] | None = None, **chosen: Any) -> Iterator[tuple[Sandbox, Home]]:
     """Three days of one export, brought home."""
     with running(**knobs or {}) as box:
-        home = Home(tmp_path, {"mail": section(box, activities=export(start=f"{FROM:%Y-%m-%d}", **chosen))})
+        wanted = export(start=f"{yesterday() - 2 * DAY:%Y-%m-%d}", **chosen)
+        home = Home(tmp_path, {"mail": section(box, activities=wanted)})
         home.once()
         yield box, home
 
 
 def test_every_event_is_there_once_with_its_types(tmp_path: Path) -> None:
     with mirrored(tmp_path, {"first": "mixed", "merged": True}, overlap="24h") as (box, home):
-        expected = box.events(FROM - DAY, TODAY)
+        expected = box.events(yesterday() - 3 * DAY, today())
         rows = home.query(
             "SELECT _id, action, time, email, first, properties, system_properties FROM mail.activities_latest"
         )
@@ -75,7 +74,7 @@ def test_chunks_without_a_header_get_their_names_from_the_first(tmp_path: Path) 
         home.once()
         rows = home.query("SELECT _id, action, time, email, first, message_name FROM mail.activities")
         names = ("_id", "action", "time", "email", "first", "message_name")
-        expected = [{**event, "time": event["time"].replace(tzinfo=None)} for event in box.events(YESTERDAY, TODAY)]
+        expected = [{**event, "time": event["time"].replace(tzinfo=None)} for event in box.events(yesterday(), today())]
         assert sorted(rows) == sorted(tuple(event[name] for name in names) for event in expected)
         assert home.query("SELECT sum(rejected), max(parts) FROM _syncd.runs") == [(0, 3)]
         assert home.query('SELECT count("properties.amount"), count("properties.who") FROM mail.activities') == [
@@ -96,7 +95,7 @@ def test_the_siblings_have_tables_of_their_own(tmp_path: Path) -> None:
         assert home.query("SELECT count(*) FROM mail.contacts") == [(50,)]
         assert home.query("SELECT count(*) FROM mail.contacts_history WHERE valid_to IS NULL") == [(50,)]
         assert home.query('SELECT count("Message ID"), sum("Sent") > 0 FROM mail.analytics') == [(5, True)]
-        assert home.query("SELECT date, audience FROM mail.trends") == [(f"{YESTERDAY:%Y-%m-%d}", "vip_members")]
+        assert home.query("SELECT date, audience FROM mail.trends") == [(f"{yesterday():%Y-%m-%d}", "vip_members")]
         assert home.query("SELECT count(*), min(level) FROM mail.monitor") == [(6, "Error")]
         assert sorted({run["format"] for run in home.json("runs")}) == ["csv", "jsonl"]
 
@@ -128,7 +127,7 @@ def test_a_truncated_file_is_kept_and_the_run_set_aside(tmp_path: Path) -> None:
 def test_killed_at_random_and_started_again_ends_in_the_same_tables(tmp_path: Path) -> None:
     chance = random.Random(3)
     with zones.openssh(tmp_path / "zone") as place, running(job_takes=0.3, early=True, **place.box) as box:
-        wanted = export(start=f"{YESTERDAY - 3 * DAY:%Y-%m-%d}", overlap="24h", records_per_file=30)
+        wanted = export(start=f"{yesterday() - 3 * DAY:%Y-%m-%d}", overlap="24h", records_per_file=30)
         account = section(box, zone=place.settings, activities=wanted) | {"job_poll": "50ms"}
         killed = Home(tmp_path / "killed", {"mail": account})
         kills = 0
@@ -146,7 +145,7 @@ def test_killed_at_random_and_started_again_ends_in_the_same_tables(tmp_path: Pa
         runs = killed.query("SELECT run, rows FROM _syncd.runs ORDER BY 1")
         assert [rows for _, rows in runs] == [80] * 4
         assert killed.query("SELECT count(*), count(DISTINCT _id) FROM mail.activities") == [(320, 200)]
-        expected = sorted(event["_id"] for event in box.events(YESTERDAY - 4 * DAY, TODAY))
+        expected = sorted(event["_id"] for event in box.events(yesterday() - 4 * DAY, today()))
         assert [id for (id,) in killed.query("SELECT _id FROM mail.activities_latest ORDER BY 1")] == expected
         assert sum(call["method"] == "POST" for call in box.log()["requests"]) == 4, "asked once for each window"
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from syncd.sources.cordial.peek import fields_of, first_record, format_of
-from tests.cordial_box import TODAY, YESTERDAY, configured, delivered, export, mounted, parsed, running
+from tests.cordial_box import configured, delivered, export, mounted, parsed, running, today, yesterday
 
 NAMES = ("_id", "action", "time", "email", "first", "message_name")
 
@@ -18,7 +18,7 @@ def rows_of(tmp_path: Path, knobs: dict[str, Any], **chosen: Any) -> tuple[list[
     """The rows that came, and the events that were."""
     with running(**knobs) as box:
         source = configured(tmp_path, mounted(box, activities=export(**chosen)))
-        return parsed(source, delivered(source, box), tmp_path / "landed"), box.events(YESTERDAY, TODAY)
+        return parsed(source, delivered(source, box), tmp_path / "landed"), box.events(yesterday(), today())
 
 
 def seen(rows: list[dict[str, Any]], **labels: str) -> list[tuple[Any, ...]]:

@@ -16,8 +16,6 @@ from syncd.fetch import land
 from tests import zones
 from tests.cordial_box import (
     DAY,
-    TODAY,
-    YESTERDAY,
     configured,
     delivered,
     export,
@@ -26,6 +24,8 @@ from tests.cordial_box import (
     requests,
     running,
     section,
+    today,
+    yesterday,
 )
 from tests.zones import Place
 
@@ -54,7 +54,7 @@ def test_what_is_delivered_comes_home(tmp_path: Path, kind: str) -> None:
         run = delivered(source, box)
         assert [part.name for part in source.parts(run)] == sorted(box.truth()[0]["files"])
         rows = parsed(source, run, tmp_path / "landed")
-        assert sorted(row["_id"] for row in rows) == sorted(event["_id"] for event in box.events(YESTERDAY, TODAY))
+        assert sorted(row["_id"] for row in rows) == sorted(event["_id"] for event in box.events(yesterday(), today()))
 
 
 def test_an_unknown_server_is_refused_with_the_line_to_add(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_where_no_folder_may_be_made_files_lie_side_by_side(tmp_path: Path, kind
     with ExitStack() as stack:
         place = stack.enter_context(zones.ftp(tmp_path / "zone", rights="elrw")) if kind == "ftp" else None
         box = stack.enter_context(running(zone_no_folders=True, foreign=True, **(place.box if place else {})))
-        wanted = export(start=f"{YESTERDAY - DAY:%Y-%m-%d}", records_per_file=30)
+        wanted = export(start=f"{yesterday() - DAY:%Y-%m-%d}", records_per_file=30)
         source = configured(tmp_path, section(box, zone=place.settings if place else None, activities=wanted))
         runs = [delivered(source, box, request) for request in requests(source)]
         assert {asked["destination"]["path"] for asked in box.api.bodies} == {"/in"}

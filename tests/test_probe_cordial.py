@@ -14,23 +14,26 @@ import pytest
 
 from syncd.errors import SyncdError
 from syncd.model import SettlesUnknowns
-from tests.cordial_box import DAY, YESTERDAY, configured, delivered, export, mounted, requests, running
+from tests.cordial_box import DAY, configured, delivered, export, mounted, requests, running, yesterday
 from tests.home import Home
 from tests.plain_vendor import Vendor, serving
 from tests.probe_page import unsaid
 
 PLANTED = "planted-9f2c"
 JSON, CSV = " (contactactivityexport, json)", " (contactactivityexport, csv)"
-EXPORTS = {
-    "events": export(overlap="24h", records_per_file=15, start=f"{YESTERDAY - DAY:%Y-%m-%d}"),
-    "flat": export(format="csv", compress=False, records_per_file=15),
-}
+
+
+def exports() -> dict[str, dict[str, Any]]:
+    return {
+        "events": export(overlap="24h", records_per_file=15, start=f"{yesterday() - DAY:%Y-%m-%d}"),
+        "flat": export(format="csv", compress=False, records_per_file=15),
+    }
 
 
 def found(folder: Path, *, provoke: bool = False, **knobs: Any) -> dict[str, str]:
     """Each unknown with its answer, after a first pass."""
     with running(**knobs) as box:
-        source = configured(folder, mounted(box, **EXPORTS))
+        source = configured(folder, mounted(box, **exports()))
         assert isinstance(source, SettlesUnknowns)
         for request in requests(source):
             with suppress(SyncdError):  # a job that fails is of interest too
@@ -121,7 +124,7 @@ def test_each_knob_is_seen(
 
 def test_files_that_come_behind_done_are_told(tmp_path: Path) -> None:
     with running(late=3.0) as box:
-        source = configured(tmp_path, mounted(box, events=EXPORTS["events"]))
+        source = configured(tmp_path, mounted(box, events=exports()["events"]))
         source.submit(requests(source)[0])
         box.api.jobs.settle()
         assert isinstance(source, SettlesUnknowns)

@@ -16,7 +16,7 @@ import pytest
 
 from syncd.sandbox.cordial import KNOBS, Offer, Sandbox, Trouble
 from syncd.sandbox.knobs import Knob, flags
-from tests.cordial_box import DAY, TODAY, YESTERDAY, running
+from tests.cordial_box import DAY, running, today, yesterday
 
 TESTS = [path.read_text() for path in sorted(Path(__file__).parent.glob("test_*cordial*.py"))]
 TESTS += [(Path(__file__).parent / "zones.py").read_text()]
@@ -30,7 +30,7 @@ def asked(box: Sandbox, **more: Any) -> dict[str, Any]:
     """A request for yesterday's events, to the box's own zone."""
     assert box.zone
     destination = {"type": "sftp", "server": "127.0.0.1", "port": box.zone.port, "path": "/in/mine"}
-    frame = {"selected_timeframe_start": zulu(YESTERDAY), "selected_timeframe_end": zulu(TODAY)}
+    frame = {"selected_timeframe_start": zulu(yesterday()), "selected_timeframe_end": zulu(today())}
     login = {"username": "exports", "password": box.zone.password}
     return {"name": "mine", "exportType": "json", "destination": destination | login} | frame | more
 
@@ -48,7 +48,7 @@ def test_an_export_takes_its_time_and_is_delivered(tmp_path: Path) -> None:
         assert (told["status"], told["jobName"], told["metadata"]["name"]) == ("Done", "ExportEvents", "mine")
         assert box.zone
         lines = (box.zone.root / "in/mine/mine.json").read_bytes().splitlines()
-        assert [orjson.loads(line)["_id"] for line in lines] == [one["_id"] for one in box.events(YESTERDAY, TODAY)]
+        assert [orjson.loads(line)["_id"] for line in lines] == [one["_id"] for one in box.events(yesterday(), today())]
         assert box.truth()[0]["rows"] == told["totalItems"] == 40
 
 
@@ -106,13 +106,13 @@ def test_events_that_arrive_late_are_in_a_later_export() -> None:
         box.api.jobs.settle()
         assert box.truth()[0]["rows"] == 36
         box.set_trouble(late_rows=0.0)
-        post(box, selected_timeframe_start=zulu(YESTERDAY - DAY))
+        post(box, selected_timeframe_start=zulu(yesterday() - DAY))
         box.api.jobs.settle()
         assert box.truth()[1]["rows"] == 80
 
 
 def test_an_end_may_be_inclusive() -> None:
-    noon = YESTERDAY + timedelta(hours=12)
+    noon = yesterday() + timedelta(hours=12)
     for inclusive_end, rows in ((False, 20), (True, 21)):
         with running(inclusive_end=inclusive_end) as box:
             post(box, selected_timeframe_end=zulu(noon))
