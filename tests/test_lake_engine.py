@@ -1,19 +1,24 @@
-"""A DuckDB is kept between two looks at the catalogue; nothing of what it has read is."""
+"""A DuckDB is kept between two looks at the catalogue, nothing that it has read is; readers see whole generations."""
 
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from syncd.destinations.lake import Lake
-from syncd.destinations.lake.catalogue import IDLE, publication, reading
+from syncd.destinations.lake.catalogue import HEADERS, IDLE, own_size, publication, reading
+from syncd.destinations.lake.views import text
 from syncd.errors import ConfigError, TryAgain
 from tests.destination_contract import batch, load, rows_of, run
+from tests.reader import answer
 
 
 @pytest.fixture
@@ -114,3 +119,45 @@ def test_a_disk_that_fails_amid_a_change_is_what_is_told(lake: Lake) -> None:
         catalogue.execute(f"SELECT error('{told}') FROM {given}")
     assert "dmesg" in caught.value.hint
     load(lake, run("r2"), batch(rows_of(3)))
+
+
+def everything(path: Path) -> list[object]:
+    """Each table's rows, and the views."""
+    with duckdb.connect(str(path), read_only=True) as warehouse:
+        listed = "SELECT schema_name || '.' || table_name FROM duckdb_tables() ORDER BY ALL"
+        tables = [table for (table,) in warehouse.execute(listed).fetchall()]
+        rows = [(table, warehouse.execute(f"FROM {table} ORDER BY ALL").fetchall()) for table in tables]
+        views = "SELECT view_name, sql FROM duckdb_views() WHERE NOT internal ORDER BY ALL"
+        return [*rows, warehouse.execute(views).fetchall()]
+
+
+def test_the_header_of_the_catalogue_before_finds_its_blocks_in_the_next_one(lake: Lake) -> None:
+    """DuckDB 2.0 reads a header, closes the file and opens it again: another may have its name by then."""
+    published, mixed = lake.home / "warehouse.duckdb", lake.home / "mixed.duckdb"
+    chance, sizes = random.Random(4), [published.stat().st_size]
+    for turn in range(30):
+        table, rows = chance.randrange(4), chance.choice([1, 3_000, 30_000])
+        before, expected = published.read_bytes(), everything(published)
+        with publication(lake.home) as catalogue:
+            made = f"SELECT range AS number, hash(range + {turn}) AS hash FROM range({rows})"
+            catalogue.execute(f"CREATE OR REPLACE TABLE _syncd.t{table} AS {made}")
+        mixed.write_bytes(before[:HEADERS] + published.read_bytes()[HEADERS:])
+        assert everything(mixed) == expected, turn
+        sizes.append(own_size(published))
+    assert sum(after < before for before, after in pairwise(sizes)) > 3, "a few have become shorter"
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.5"])
+def test_a_catalogue_that_keeps_the_end_of_the_one_before_is_read_by_all_and_shrinks(lake: Lake, version: str) -> None:
+    published = lake.home / "warehouse.duckdb"
+    with publication(lake.home) as catalogue:
+        catalogue.execute("CREATE TABLE _syncd.much AS SELECT hash(range) AS hash FROM range(400_000)")
+    with publication(lake.home) as catalogue:
+        catalogue.execute("DROP TABLE _syncd.much")
+    long = published.stat().st_size
+    asked = [f"ATTACH {text(str(published))} AS w (READ_ONLY)", "USE w", "SELECT count(*) FROM acme.sessions"]
+    for number in range(3):
+        assert answer(version, *asked) == [[3]]
+        load(lake, run(f"r{number}"), batch(rows_of(3)))
+    assert own_size(published) < long / 2
+    assert published.stat().st_size < long / 2

@@ -7,7 +7,6 @@ name. So a file system of ours answers to that name while the copy is made, with
 # ruff: noqa: S608 - names are ours
 from __future__ import annotations
 
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -17,7 +16,7 @@ import duckdb
 from fsspec import AbstractFileSystem
 
 from syncd.destinations.lake import disk
-from syncd.destinations.lake.catalogue import CONFIG, STORAGE, Catalogue, connect
+from syncd.destinations.lake.catalogue import CONFIG, STORAGE, Catalogue, connect, copy
 from syncd.destinations.lake.paths import CATALOGUE
 from syncd.destinations.lake.segments import show_ledger
 from syncd.destinations.lake.show import show_all
@@ -39,7 +38,7 @@ def write_abroad(home: Path, root: str, to: Path) -> list[str]:
         disk.make_folder(to.parent)
         for torn in (aside, Path(f"{aside}.wal")):
             torn.unlink(missing_ok=True)
-        shutil.copyfile(home / CATALOGUE, aside)
+        copy(home / CATALOGUE, aside)
         with connect(CONFIG) as connection:
             connection.register_filesystem(Elsewhere(protocol, f"{root}/", home))
             connection.execute(f"ATTACH {text(str(aside))} AS warehouse ({STORAGE}); USE warehouse")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,10 +30,13 @@ from syncd.model import Column
 from syncd.types import Type
 
 ONE_AT_A_TIME = threading.RLock()  # of publications in this process; the daemon's lock on data_dir keeps out others
+HEADERS, BLOCK = 12288, 16384  # bytes of a file of DuckDB's: before its blocks, and of each
 # what any DuckDB from 1.1 on can open; in large blocks each small table would fill several
-STORAGE = "STORAGE_VERSION 'v1.0.0', BLOCK_SIZE 16384"
+STORAGE = f"STORAGE_VERSION 'v1.0.0', BLOCK_SIZE {BLOCK}"
+OWN_SIZE = struct.Struct("<Q")  # the end of a file that holds more than its own blocks
 # DuckDB 1.1 follows references that go nowhere in files of which later versions have used metadata again
 CONFIG: dict[str, Any] = {"temp_directory": "", "experimental_metadata_reuse": False}
+CONFIG["checkpoint_threshold"] = "1TB"  # one checkpoint a publication leaves alone what the last one has written
 CONFIG["enable_external_file_cache"] = False  # a DuckDB that is kept would keep what it has read of Parquet, too
 IDLE: LifoQueue[duckdb.DuckDBPyConnection] = LifoQueue(2)  # few: each has its threads
 REPAIR = "syncd verify --repair makes it again, from the lake and the landed bytes"
@@ -102,7 +106,7 @@ def publication(home: Path, *, anew: bool = False, hold: bool = False) -> Iterat
         is_empty = anew or not published.exists()
         try:
             if not is_empty:
-                shutil.copyfile(published, aside)
+                copy(published, aside)
             with _attached(aside, STORAGE) as catalogue:
                 if is_empty:
                     catalogue.execute(TABLES)
@@ -114,6 +118,8 @@ def publication(home: Path, *, anew: bool = False, hold: bool = False) -> Iterat
                 catalogue.execute("CHECKPOINT warehouse")
                 if anew:
                     catalogue.execute("DETACH before")
+            if not is_empty:
+                keep_end(aside, published)
             disk.sync(aside)
             if hold and published.exists():
                 disk.make_folder(home / HELD)
@@ -122,6 +128,37 @@ def publication(home: Path, *, anew: bool = False, hold: bool = False) -> Iterat
             disk.sync(home)
         finally:
             forget_torn(home)
+
+
+def copy(published: Path, to: Path) -> None:
+    """A catalogue to change: its own blocks alone."""
+    shutil.copyfile(published, to)
+    os.truncate(to, own_size(to))
+
+
+def keep_end(path: Path, before: Path) -> None:
+    """Let the catalogue end with the last blocks of the one before, where it has become shorter.
+
+    DuckDB 2.0 reads a file's header, closes the file and opens it again by its name, which may be another's by then. A
+    checkpoint overwrites no block of the one before, but it cuts off the last of them.
+    """
+    with path.open("ab") as file, before.open("rb") as longer:
+        own = file.tell()
+        if own < (had := own_size(before)):
+            longer.seek(own)
+            file.write(longer.read(had - own))
+            file.write(OWN_SIZE.pack(own))
+
+
+def own_size(path: Path) -> int:
+    """The size of a catalogue in bytes, without what `keep_end` gave it."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        if (size - HEADERS) % BLOCK != OWN_SIZE.size:
+            return size
+        file.seek(-OWN_SIZE.size, os.SEEK_END)
+        (own,) = OWN_SIZE.unpack(file.read())
+        return min(int(own), size)  # it may be damaged
 
 
 def let_held_go(home: Path, before: datetime) -> None:
