@@ -139,7 +139,7 @@ def warm_up() -> None:
     import syncd.duty
     import syncd.orders
     import syncd.progress
-    import syncd.sources.contentsquare
+    import syncd.sources.contentsquare.source
     import syncd.verify
     from syncd.state import open_state
 
