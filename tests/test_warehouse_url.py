@@ -48,6 +48,27 @@ def test_a_reader_elsewhere_sees_whole_generations_while_runs_are_loaded(tmp_pat
     assert all(told == [[True]] for told in seen)
 
 
+def test_one_attach_gets_one_generation_however_often_it_asks(tmp_path: Path) -> None:
+    duckdb = {"user-agent": "duckdb/v2.0.0(linux_amd64)"}
+    with running(days=1) as vendor:
+        home = at_home(tmp_path, vendor, token=TOKEN)
+        with daemon(home, authorization=f"Bearer {TOKEN}") as syncd:
+
+            def bytes_for(**headers: str) -> bytes:
+                assert syncd.client.head("/warehouse.duckdb", headers=headers).status_code == 200
+                return syncd.client.get("/warehouse.duckdb", headers=headers).content
+
+            until(lambda: syncd.told("pass_ended"))
+            old, plain = bytes_for(**duckdb), bytes_for()
+            loaded = len(syncd.told("run_committed"))
+            vendor.add_run()
+            until(lambda: len(syncd.told("run_committed")) > loaded)
+            new = bytes_for()
+            assert old == plain != new, "whoever asks once gets the newest"
+            assert [bytes_for(**duckdb) for _ in range(3)] == [old, new, new]
+            assert len(list((home.data_dir / "abroad").iterdir())) == 2
+
+
 def test_the_catalogue_has_no_length_and_files_have_ranges(tmp_path: Path) -> None:
     with running(days=1) as vendor:
         home = at_home(tmp_path, vendor, token=TOKEN)
