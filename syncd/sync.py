@@ -159,15 +159,16 @@ def one_pass(mirror: Mirror, *, sweep: bool) -> Outcome:
             ask_why(mirror.source, mirror.destination, mirror.state, jobs, mirror.clock())
     except (ConfigError, TryAgain) as error:
         outcome.trouble = error
-        refused = isinstance(error, ConfigError)
-        log.error("pass_failed", source=name, error=str(error), hint=error.hint, refused=refused, seconds=since(began))
-    else:
-        counts = Counter(end.what for end in outcome.ends)
-        log.info("pass_ended", source=name, **counts, seconds=since(began))
     try:
         mirror.state.pass_ended(name, mirror.clock(), outcome.trouble, swept=sweep and not outcome.trouble)
     except TryAgain as error:  # a full disk takes not even this note: the next pass comes all the same
         outcome.trouble = outcome.trouble or error
+    took = since(began)
+    if failed := outcome.trouble:
+        refused = isinstance(failed, ConfigError)
+        log.error("pass_failed", source=name, error=str(failed), hint=failed.hint, refused=refused, seconds=took)
+    else:
+        log.info("pass_ended", source=name, **Counter(end.what for end in outcome.ends), seconds=took)
     return outcome
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from tests.crash.faults import FAULTS, flaws, suffer, traps
 from tests.crash.points import seen
 from tests.crash.stand import Stage, Stand, Tables, Tally, finish, stages, standing
-from tests.crash.starter import How, Op, Trap
+from tests.crash.starter import How, Op, Trap, calls
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,19 @@ def test_a_disk_that_fails_at_the_kth_call(stand: Stand, load: tuple[Stage, Tabl
         suffer(stand, stage, expected, kind, trap, tally)
     assert (tally.wrong, tally.lost, tally.doubled) == ([], 0, 0)
     assert len(every) > 60
+
+
+def test_a_pass_whose_end_cannot_be_noted_says_so(stand: Stand, load: tuple[Stage, Tables]) -> None:
+    stage, expected = replace(load[0], command=("once",)), load[1]
+    writes, log = frozenset({Op.WRITE}), stand.folder / "writes"
+    stand.put_back(stage.name)
+    assert stand.run(stage.command, Trap(log=str(log), ops=writes)).code == 0
+    last = sum("state.sqlite-wal" in call.path for call in calls(log))
+    for back in range(4):
+        tally = Tally()
+        ended = suffer(stand, stage, expected, "noting", Trap(ONCE, last - back, writes, errno.ENOSPC, "-wal"), tally)
+        assert (ended.code, tally.wrong, tally.lost, tally.doubled) == (75, [], 0, 0)
+        assert '"event":"pass_failed"' in ended.err and '"event":"pass_ended"' not in ended.err
 
 
 def test_a_fault_is_seen_by_the_command(stand: Stand, load: tuple[Stage, Tables]) -> None:

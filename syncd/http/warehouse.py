@@ -1,9 +1,9 @@
 """The warehouse as a URL: `ATTACH 'https://…/warehouse.duckdb'` reads it from another pod, a laptop or a BI server.
 
 A reader asks for the catalogue whole: without its length DuckDB takes no ranges of it, which could be of two
-generations. It asks twice, and DuckDB 2.0 takes the header from the first answer and the blocks from the second, so both
-are the same. The files that a catalogue names are never written again and stay for the grace time, so ranges of those are
-safe.
+generations. It asks twice, and DuckDB 2.0 takes the header from the first answer and the blocks from the second: both
+are the same. The files that a catalogue names are never written again and stay for the grace time, so ranges of those
+are safe.
 """
 
 from __future__ import annotations
