@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from syncd.disk import make_folder, sync, trouble
-from syncd.fetch import land, room_for
+from syncd.fetch import land, landed, room_for
 from syncd.model import NEVER, Landed, Part, Run, Source
 from syncd.names import file_name, text_of
 from syncd.reserve import Reserve
@@ -111,8 +111,7 @@ class Landing:
 
     def landed(self, run: Run, part: str) -> Landed:
         """A part that is here already, not yet read."""
-        path = self.path(run, part)
-        return Landed(str(path), path.stat().st_size)
+        return landed(self.path(run, part))
 
     def doubt(self, run: Run, part: str) -> None:
         """Put bytes beside, so that the part is fetched again and nothing is thrown away."""

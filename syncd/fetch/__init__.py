@@ -8,7 +8,6 @@ A part grows as `<path>.partial`; what it may be resumed with (the far side's va
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -23,7 +22,6 @@ from syncd.errors import Advanced, TryAgain
 from syncd.fetch.pace import HEADWAY, lively
 from syncd.model import Body, Landed, Part
 
-BLOCK = 1 << 20
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 Open = Callable[[Part, int, str], AbstractContextManager[Body]]
@@ -54,11 +52,11 @@ def land(
         return landed(path)
     with trouble(f"part {part.name}"), room_for(f"part {part.name}", path.parent):
         make_folder(path.parent)
-        size, digest = _complete(open, part, path, progress, stalled_after)
+        _complete(open, part, path, progress, stalled_after)
         Path(f"{path}.partial").replace(path)
         sync(path.parent)
         Path(f"{path}.partial.json").unlink(missing_ok=True)
-    return Landed(str(path), size, digest)
+    return landed(path)
 
 
 @contextmanager
@@ -74,21 +72,18 @@ def room_for(what: str, folder: Path) -> Iterator[None]:
 
 
 def landed(path: Path) -> Landed:
-    """What lies at `path`, measured anew: no note beside it could be torn or stale."""
-    digest = hashlib.sha256()
-    size = _hash(path, digest)
-    return Landed(str(path), size, digest.hexdigest())
+    """What lies at `path`, not yet read."""
+    return Landed(str(path), path.stat().st_size)
 
 
-def _complete(
-    open: Open, part: Part, path: Path, progress: Callable[[int], None], stalled_after: timedelta
-) -> tuple[int, str]:
-    """Have every byte in the partial file, synced; their number and sha256."""
+def _complete(open: Open, part: Part, path: Path, progress: Callable[[int], None], stalled_after: timedelta) -> None:
+    """Have every byte in the partial file, synced."""
     partial, note = Path(f"{path}.partial"), Path(f"{path}.partial.json")
     mark = _read(note)
     had = partial.stat().st_size if partial.exists() else 0
     if had == mark.total and partial.exists():  # stopped between the last byte and the rename
-        return _synced(partial)
+        sync(partial)
+        return
     if not mark.tag or had > (mark.total or had):
         had = 0  # without a validator nobody can tell whether the far side is still the same
     with open(part, had, mark.tag if had else "") as body:
@@ -97,21 +92,19 @@ def _complete(
         elif body.start != had or body.tag != mark.tag or mark.total not in (None, body.total):
             note.unlink()
             raise TryAgain(f"part {part.name} changed while it was fetched", hint="it is fetched again, whole")
-        return _append(body, part, partial, had, progress, stalled_after)
+        _append(body, part, partial, had, progress, stalled_after)
 
 
 def _append(
     body: Body, part: Part, partial: Path, had: int, progress: Callable[[int], None], stalled_after: timedelta
-) -> tuple[int, str]:
+) -> None:
     """Add the body to what is there, and sync it."""
-    digest, size = hashlib.sha256(), body.start
-    with os.fdopen(os.open(partial, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o600), "ab") as file:
-        _hash(partial, digest)
+    size = body.start
+    with os.fdopen(os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600), "ab") as file:
         try:
             for block in lively(body, f"part {part.name}", stalled_after):
                 file.write(block)
                 file.flush()  # a kill must not cost it
-                digest.update(block)
                 size += len(block)
                 progress(len(block))
         except TryAgain as error:
@@ -122,7 +115,6 @@ def _append(
             message = f"part {part.name}: {size} bytes came, but {body.total} were promised"
             raise (Advanced if had + HEADWAY <= size < body.total else TryAgain)(message, hint="it goes on by itself")
         os.fsync(file.fileno())
-    return size, digest.hexdigest()
 
 
 def _begin_anew(partial: Path, note: Path, mark: Mark) -> None:
@@ -145,20 +137,3 @@ def _read(note: Path) -> Mark:
     except (FileNotFoundError, orjson.JSONDecodeError):
         pass
     return Mark()
-
-
-def _synced(partial: Path) -> tuple[int, str]:
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    whole = landed(partial)
-    return whole.bytes, whole.sha256
-
-
-def _hash(path: Path, digest: hashlib._Hash) -> int:
-    """Feed the file to `digest`; its size."""
-    size = 0
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-            size += len(block)
-    return size
