@@ -102,7 +102,7 @@ def build_cordial(name: str, settings: CordialSettings) -> Source:
 
 
 def build_convert(name: str, settings: ConvertSettings) -> Source:
-    from syncd.sources.convert import Convert
+    from syncd.sources.convert.source import Convert
 
     key, secret = settings.key
     return Convert(

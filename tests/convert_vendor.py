@@ -14,8 +14,8 @@ from syncd.model import Run
 from syncd.retry import Patience
 from syncd.sandbox.convert import Sandbox
 from syncd.settings.convert import ConvertSettings
-from syncd.sources.convert import Convert
 from syncd.sources.convert.scopes import SCOPES
+from syncd.sources.convert.source import Convert
 
 SOON = Patience(timedelta(seconds=20), first_pause_s=0.01)
 

@@ -11,9 +11,9 @@ import pytest
 from syncd.errors import BadRun, ConfigError, HandOver, LinkExpired, StartOver, TryAgain
 from syncd.model import NEVER, ExportRequest
 from syncd.sandbox.convert import Sandbox
-from syncd.sources.convert import Convert
 from syncd.sources.convert.listing import Experience
 from syncd.sources.convert.raw import LINK, UNKNOWN, requests
+from syncd.sources.convert.source import Convert
 from tests.convert_vendor import Clock, landed, reader, rows, running
 
 DAY = timedelta(days=1)

@@ -13,11 +13,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from syncd.errors import ConfigError, TryAgain
-from syncd.sources.convert import Convert
 from syncd.sources.convert.api import Api, Refused
 from syncd.sources.convert.pace import Pace
 from syncd.sources.convert.paths import READS, WRITES, NotARead, path
 from syncd.sources.convert.signing import Bearer, Signing, signature
+from syncd.sources.convert.source import Convert
 from tests.convert_vendor import Clock, landed, reader, rows, running, runs
 
 URL = "https://api.convert.com/api/v2/accounts/1001/projects"
