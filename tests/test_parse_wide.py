@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from random import Random
 
 import numpy as np
@@ -68,6 +69,12 @@ def test_pieces_are_the_same_whatever_reads_them() -> None:
     assert [(batch.rows, batch.columns, batch.rejected) for batch in one] == [
         (batch.rows, batch.columns, batch.rejected) for batch in several
     ]
+
+
+def test_what_was_read_of_a_wide_block_in_vain_is_let_go_before_its_pieces_are_read() -> None:
+    batches = parse([spelled(sent())], Scope("t"), "jsonl")
+    assert next(batches).rows.num_rows < LINES
+    assert not [one for one in gc.get_objects() if isinstance(one, width.TooWide)]  # its traceback has it all
 
 
 def test_a_narrow_block_of_a_wide_scope_stays_whole() -> None:

@@ -23,6 +23,7 @@ from syncd.parse.width import TooWide
 __all__ = ["parse"]
 
 Block = tuple[int, Callable[[Known], Found]]  # its bytes, and what reads it
+Pieces = list[bytes]  # in which a block that is too wide is read
 AHEAD = 3  # blocks in the air; part of what a batch knows, so the same on every machine
 
 
@@ -62,35 +63,33 @@ def parse(
 
 def _ahead(blocks: Iterator[Block], known: Known, threads: int) -> Iterator[tuple[int, Found]]:
     """Blocks read by several threads, in order. Each knows what the blocks until AHEAD before it taught."""
-    pending: deque[tuple[int, Future[Found]]] = deque()
+    pending: deque[Future[tuple[int, Found | Pieces]]] = deque()
     with ThreadPoolExecutor(min(threads, AHEAD), thread_name_prefix="parse") as pool:
         try:
-            for size, read in blocks:
+            for block in blocks:
                 if len(pending) == AHEAD:
-                    yield from _each(*pending.popleft(), known)
-                pending.append((size, pool.submit(read, known.snapshot())))
+                    yield from _each(*pending.popleft().result(), known)
+                pending.append(pool.submit(_tried, block, known.snapshot()))
             while pending:
-                yield from _each(*pending.popleft(), known)
+                yield from _each(*pending.popleft().result(), known)
         finally:
-            for _, future in pending:
+            for future in pending:
                 future.cancel()
 
 
-def _each(size: int, future: Future[Found], known: Known) -> Iterator[tuple[int, Found]]:
-    """A block, or its pieces where it is too wide."""
-    try:
-        found = future.result()
-    except TooWide as error:
-        yield from _in_pieces(error.pieces, known)
-    else:
+def _each(size: int, found: Found | Pieces, known: Known) -> Iterator[tuple[int, Found]]:
+    """A block, or its pieces one after the other."""
+    if isinstance(found, Found):
         yield size, found
+        return
+    for piece in found:
+        yield from _each(*_tried((len(piece), partial(jsonl.parse_block, piece)), known.snapshot()), known)
 
 
-def _in_pieces(pieces: Iterable[bytes], known: Known) -> Iterator[tuple[int, Found]]:
-    for piece in pieces:
-        try:
-            found = jsonl.parse_block(piece, known.snapshot())
-        except TooWide as error:
-            yield from _in_pieces(error.pieces, known)
-        else:
-            yield len(piece), found
+def _tried(block: Block, known: Known) -> tuple[int, Found | Pieces]:
+    """Its bytes and what became of it, or its pieces where it is too wide: nothing is kept of what was read in vain."""
+    size, read = block
+    try:
+        return size, read(known)
+    except TooWide as error:
+        return size, error.pieces

@@ -45,9 +45,9 @@ class Slow:
         """Of its columns, in the order first seen."""
         return dict.fromkeys(name for row in self.rows.values() for name in row)
 
-    def values(self) -> dict[str, list[Any]]:
-        """By column."""
-        return {name: [row.get(name) for row in self.rows.values()] for name in self.names()}
+    def values(self, name: str) -> list[Any]:
+        """Of a column, one for each row."""
+        return [row.get(name) for row in self.rows.values()]
 
 
 def parse_block(block: bytes, known: Known) -> Found:
@@ -89,7 +89,7 @@ def _columns(
     held.update(one_by_one)
     if is_wide(sum(len(piece.lines) for piece in pieces) + len(slow.rows), len(held)):
         raise TooWide(lines, len(held))
-    spelled = slow.values()
+    spelled = {name: slow.values(name) for name in one_by_one}
     columns: dict[str, tuple[pa.Array | None, Type]] = {}
     unspelled: dict[str, Type] = {}
     for name in names:
