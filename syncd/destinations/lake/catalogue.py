@@ -242,7 +242,7 @@ def _engine() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def rest() -> None:
-    """Close the DuckDBs that are kept: each holds tens of MB."""
+    """Close the DuckDBs that are kept: each holds tens of MB. Any thread; one in use is not among them."""
     with suppress(Empty):
         while True:
             IDLE.get_nowait().close()

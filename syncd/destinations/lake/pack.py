@@ -25,17 +25,16 @@ from syncd.destinations.lake import disk, stage, views
 from syncd.destinations.lake.catalogue import Catalogue, columns_of, connect
 from syncd.destinations.lake.commit import add_new, layout_of
 from syncd.destinations.lake.layout import spelled
-from syncd.destinations.lake.paths import GONE, LAKE, PACKING, packed_path, temporary
+from syncd.destinations.lake.paths import LAKE, PACKING, packed_path, temporary
 from syncd.destinations.lake.plan import Pack, Stored
 from syncd.destinations.lake.proof import digest_of
 from syncd.destinations.lake.segments import (
     add_segment,
     close_settled,
-    let_go,
+    let_go_together,
     merge,
     next_number,
     show_ledger,
-    write_segment,
 )
 from syncd.destinations.lake.show import CHUNK_OF, show, spell
 from syncd.destinations.lake.tables import OPEN
@@ -149,9 +148,7 @@ class Showing:
             packed = f"SELECT source, run FROM {OPEN}.runs SEMI JOIN {given} USING (source, run)"
             catalogue.execute(f"CREATE OR REPLACE TEMP TABLE _syncd_settled AS {packed}")
             add_segment(catalogue, home, "members", self._number, f"SELECT * FROM {given}")
-        with catalogue.listed(self._gone) as given:
-            listed = f"SELECT *, {self._number} AS number FROM {given}"
-            let_go(catalogue, [write_segment(catalogue, home, GONE, self._number, listed)], now)
+        let_go_together(catalogue, home, self._gone, now)
         merge(catalogue, home, "members", now)
         close_settled(catalogue, home, now)  # with their files goes what else could tell of these runs
         show_ledger(catalogue, home)

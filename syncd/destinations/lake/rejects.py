@@ -14,11 +14,11 @@ from typing import Any
 
 from syncd.destinations.lake.catalogue import Catalogue
 from syncd.destinations.lake.pack import LOOK, sorting
-from syncd.destinations.lake.paths import GONE, REJECTED
+from syncd.destinations.lake.paths import REJECTED
 from syncd.destinations.lake.plan import CROWD, QUIET
 from syncd.destinations.lake.segments import (
     close_settled,
-    let_go,
+    let_go_together,
     merge,
     name_segment,
     next_number,
@@ -80,10 +80,7 @@ def show_packed(catalogue: Catalogue, home: Path, files: Sequence[dict[str, Any]
         catalogue.execute(f"CREATE OR REPLACE TEMP TABLE _syncd_settled AS {mine}")
     catalogue.forget(f"{OPEN}.rejects", [{"path": file["path"]} for file in files])
     name_segment(catalogue, home, "rejects", path)
-    number = next_number(home)
-    with catalogue.listed(files) as given:
-        listed = f"SELECT path, source, {number} AS number FROM {given}"
-        let_go(catalogue, [write_segment(catalogue, home, GONE, number, listed)], now)
+    let_go_together(catalogue, home, files, now)
     close_settled(catalogue, home, now)  # with their files goes what else could tell of these runs
     show_ledger(catalogue, home)  # before the lines are merged: what no part names is left behind
     merge(catalogue, home, "rejects", now)

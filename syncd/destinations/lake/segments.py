@@ -189,6 +189,14 @@ def let_go(catalogue: Catalogue, paths: Sequence[str], now: datetime) -> None:
     catalogue.insert("_syncd.let_go", [{"path": path, "source": owner(path)} | gone for path in paths])
 
 
+def let_go_together(catalogue: Catalogue, home: Path, files: Sequence[dict[str, Any]], now: datetime) -> None:
+    """The same of many files, each with its source: they are listed in a file, and the catalogue names but that."""
+    number = next_number(home)
+    with catalogue.listed(files) as given:
+        listed = write_segment(catalogue, home, GONE, number, f"SELECT *, {number} AS number FROM {given}")
+    let_go(catalogue, [listed], now)
+
+
 def next_number(home: Path) -> int:
     """Higher than that of any segment on the disk, published or not: no name is ever used twice."""
     return 1 + max(map(number_of, segments_of(home)), default=0)

@@ -30,7 +30,7 @@ UNTOLD = (
     "source = $1 AND scope = $2 "
     "QUALIFY NOT bool_and(coalesce(settled IN ($3, '-' || $3), false)) OVER (PARTITION BY date)"
 )
-AT_ONCE = 4 << 30  # bytes of the files whose keys are looked through for one publication
+AT_ONCE = 4 << 30  # bytes of the files of a scope whose keys are looked through for one publication
 
 
 @dataclass(frozen=True)
