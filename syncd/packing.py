@@ -1,4 +1,4 @@
-"""Packs the lake's small files while nothing else is under way: those of one day at a time, never in a commit's way."""
+"""Packs the lake's small files while nothing else is under way: a few days at a time, never in a commit's way."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Packer:
         return self._running is not None
 
     def turn(self, executor: Executor, now: datetime, *, is_idle: bool) -> None:
-        """Begin with the next day that is worth it, in the background; bugs pass through."""
+        """Begin with the next days that are worth it, in the background; bugs pass through."""
         if self._running and self._running.done():
             self._not_before = now if self._running.result() else now + PAUSE
             self._running = None

@@ -15,7 +15,6 @@ INSTANT = "%Y%m%dT%H%M%SZ"
 NAME = re.compile(r"(\w+)-(\d{8}T\d{6}Z)(?:-([0-9a-f]+))?")
 ON_TIME = 0.9  # of an interval: a pass comes a little early rather than late
 SLOWEST = timedelta(days=1)  # between two tries of a scope that is refused, when its interval is shorter
-NEVER_READ = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
