@@ -87,6 +87,14 @@ def test_many_read_at_once_and_few_are_kept(lake: Lake) -> None:
     assert 1 <= IDLE.qsize() <= IDLE.maxsize == 2
 
 
+def test_a_rest_takes_none_from_who_reads(lake: Lake) -> None:
+    with reading(lake.home) as catalogue:
+        lake.rest()
+        assert IDLE.empty()
+        assert len(catalogue.rows("SELECT * FROM _syncd.runs")) == 1
+    assert not IDLE.empty(), "it is kept again"
+
+
 NONE_FREE = """
 import os, resource, sys
 from pathlib import Path
